@@ -1,0 +1,79 @@
+package tenants
+
+import (
+	"fmt"
+	"time"
+)
+
+// Overflow says what a full queue does with the next message.
+type Overflow uint8
+
+const (
+	DropNewest Overflow = iota // refuse the new one
+	DropOldest                 // give up the one that waited longest
+	Coalesce                   // keep the newest of each channel
+	Spill                      // move to a stream
+)
+
+var overflowNames = []string{"drop_newest", "drop_oldest", "coalesce", "spill"}
+
+func (o Overflow) String() string { return overflowNames[o] }
+
+// ParseOverflow reads the name that the manifest uses.
+func ParseOverflow(s string) (Overflow, error) {
+	for i, name := range overflowNames {
+		if name == s {
+			return Overflow(i), nil
+		}
+	}
+	return 0, fmt.Errorf("overflow %q is not one of drop_newest, drop_oldest, coalesce, spill", s)
+}
+
+// Limits bound what one trigger of one component may take. Zero means the default.
+type Limits struct {
+	Concurrency int           // invocations at once; default 16; 1 keeps publish order
+	Timeout     time.Duration // of one invocation; default 30 s
+	Memory      uint64        // bytes of linear memory; default 128 MiB
+	Overflow    Overflow      // of the tenant's queue; default DropNewest
+	MaxWait     time.Duration // in the queue, then expired; default unlimited
+}
+
+// Defaults of Limits.
+const (
+	DefaultConcurrency        = 16
+	DefaultTimeout            = 30 * time.Second
+	DefaultMemory      uint64 = 128 << 20
+)
+
+// WithDefaults fills what was left zero.
+func (l Limits) WithDefaults() Limits {
+	if l.Concurrency == 0 {
+		l.Concurrency = DefaultConcurrency
+	}
+	if l.Timeout == 0 {
+		l.Timeout = DefaultTimeout
+	}
+	if l.Memory == 0 {
+		l.Memory = DefaultMemory
+	}
+	return l
+}
+
+// Policy is what an operator grants a tenant. The zero Policy is not useful; start from DefaultPolicy.
+type Policy struct {
+	Weight      int     // share under contention, relative to other tenants; default 1
+	Concurrency int     // invocations at once over all components; 0 means half of the worker slots where several tenants run, all of them where one does
+	QueueCount  int     // deliveries waiting; default 10,000
+	QueueBytes  int64   // payload bytes waiting, plus 256 for each delivery; default 64 MiB
+	Rate        float64 // deliveries admitted per second; 0 means unlimited
+	Burst       int     // deliveries admitted at once above Rate; default one second's worth
+	Max         Limits  // ceilings for what a manifest may ask; zero fields mean the default is also the ceiling
+}
+
+// DefaultPolicy is what a tenant gets where nothing else is said.
+func DefaultPolicy() Policy {
+	return Policy{
+		Weight: 1, QueueCount: 10_000, QueueBytes: 64 << 20,
+		Max: Limits{Concurrency: 1024, Timeout: 5 * time.Minute, Memory: 1 << 30},
+	}
+}
