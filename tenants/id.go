@@ -35,8 +35,7 @@ func CheckName(s string) error {
 	if len(s) > 63 {
 		return fmt.Errorf("name %.20q... has %d characters, at most 63 are allowed", s, len(s))
 	}
-	for i := range len(s) {
-		c := s[i]
+	for i, c := range s {
 		switch {
 		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
 		case c == '-' && i > 0 && i < len(s)-1:
@@ -78,7 +77,7 @@ func (u ULID) String() string {
 func ParseULID(s string) (ULID, error) {
 	var u ULID
 	if len(s) != 26 || s[0] > '7' {
-		return u, fmt.Errorf("%q is not an id of 26 characters", s)
+		return u, fmt.Errorf("%.40q is not an id of 26 characters", s)
 	}
 	var hi, lo uint64
 	for i := range len(s) {
@@ -110,11 +109,12 @@ type ULIDs struct {
 	ms   int64
 }
 
-// Next returns an id for the given time, greater than every id returned before.
+// Next returns an id for the given time, greater than every id returned before. A clock that stands still or goes back costs the
+// timestamp's truth, not the order. Times before 1970 count as 1970.
 func (g *ULIDs) Next(at time.Time) ULID {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if ms := at.UnixMilli(); ms > g.ms {
+	if ms := max(at.UnixMilli(), 0); ms > g.ms || g.last == (ULID{}) {
 		g.ms = ms
 		var stamp [8]byte
 		binary.BigEndian.PutUint64(stamp[:], uint64(ms)<<16)
@@ -123,7 +123,7 @@ func (g *ULIDs) Next(at time.Time) ULID {
 		return g.last
 	}
 	for i := 15; i >= 0; i-- {
-		if g.last[i]++; g.last[i] != 0 {
+		if g.last[i] ++; g.last[i] != 0 {
 			break
 		}
 	}

@@ -17,7 +17,12 @@ const (
 
 var overflowNames = []string{"drop_newest", "drop_oldest", "coalesce", "spill"}
 
-func (o Overflow) String() string { return overflowNames[o] }
+func (o Overflow) String() string {
+	if int(o) < len(overflowNames) {
+		return overflowNames[o]
+	}
+	return fmt.Sprintf("overflow(%d)", uint8(o))
+}
 
 // ParseOverflow reads the name that the manifest uses.
 func ParseOverflow(s string) (Overflow, error) {
@@ -26,7 +31,7 @@ func ParseOverflow(s string) (Overflow, error) {
 			return Overflow(i), nil
 		}
 	}
-	return 0, fmt.Errorf("overflow %q is not one of drop_newest, drop_oldest, coalesce, spill", s)
+	return 0, fmt.Errorf("overflow %.40q is not one of drop_newest, drop_oldest, coalesce, spill", s)
 }
 
 // Limits bound what one trigger of one component may take. Zero means the default.

@@ -36,7 +36,7 @@ func (o *Outcome) UnmarshalText(b []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("unknown outcome %q", b)
+	return fmt.Errorf("unknown outcome %.40q", b)
 }
 
 // Reason says why a Delivery was dropped.
@@ -73,5 +73,5 @@ func (r *Reason) UnmarshalText(b []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("unknown reason %q", b)
+	return fmt.Errorf("unknown reason %.40q", b)
 }

@@ -111,14 +111,13 @@ func CheckVariableKey(name string) error {
 	if name == "" {
 		return errors.New("a variable name must not be empty")
 	}
-	for i := range len(name) {
-		c := name[i]
+	for i, c := range name {
 		switch {
 		case 'a' <= c && c <= 'z':
 		case '0' <= c && c <= '9' && i > 0:
 		case c == '_' && i > 0 && i < len(name)-1 && name[i-1] != '_':
 		default:
-			return fmt.Errorf("variable name %q: lower-case letters, digits and single inner \"_\" only, a letter first; got %q at %d", name, c, i)
+			return fmt.Errorf("variable name %.64q: lower-case letters, digits and single inner \"_\" only, a letter first; got %q at %d", name, c, i)
 		}
 	}
 	return nil
