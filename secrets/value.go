@@ -11,8 +11,8 @@ const redacted = "[redacted]"
 // Value is the text of a variable. Only Reveal gives the text; every way of printing, logging or encoding a Value gives [redacted]. The
 // zero Value reveals "".
 //
-// The text stands behind a function because printers that reach it by reflection (fmt, for unexported fields of a struct) follow strings
-// and pointers, but print no more of a function than its address. It also makes == on two Values a compile error.
+// The text stands behind a function because fmt prints an unexported field of a struct by reflection, past all methods, and some printers
+// follow pointers too; of a function they print no more than its address. It also makes == on two Values a compile error.
 type Value struct {
 	reveal func() string
 }
