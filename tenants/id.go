@@ -123,7 +123,7 @@ func (g *ULIDs) Next(at time.Time) ULID {
 		return g.last
 	}
 	for i := 15; i >= 0; i-- {
-		if g.last[i] ++; g.last[i] != 0 {
+		if g.last[i]++; g.last[i] != 0 {
 			break
 		}
 	}
