@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenloom/tenloom/tenants"
+)
+
+const defaultServer = "http://127.0.0.1:7070"
+
+// maxAnswer bounds what is read of an answer, in bytes; a larger one is an error.
+const maxAnswer = 64 << 20
+
+// globals are the flags that every command has, and those of commands that talk to a server.
+type globals struct {
+	program string // how hints name this program
+
+	output  string // --output, -o
+	json    bool   // --json
+	quiet   bool   // -q: no hints and warnings
+	verbose bool   // -v: requests and their status on stderr
+	noInput bool   // --no-input: never ask
+
+	server string // --server
+	tenant string // --tenant, -t
+}
+
+// addGlobals gives root the flags of every command.
+func addGlobals(root *cobra.Command) *globals {
+	g := &globals{program: programName(os.Args[0])}
+	flags := root.PersistentFlags()
+	flags.StringVarP(&g.output, "output", "o", "", "table, tsv, json or ndjson (default: table on a terminal, else tsv)")
+	flags.BoolVar(&g.json, "json", false, "short for --output json")
+	flags.BoolVarP(&g.quiet, "quiet", "q", false, "no hints and warnings")
+	flags.BoolVarP(&g.verbose, "verbose", "v", false, "say more on stderr")
+	flags.BoolVar(&g.noInput, "no-input", os.Getenv("CI") == "true", "never ask (default where CI=true)")
+	return g
+}
+
+// serverFlags gives a command the flags that say where the server is and who asks.
+func (g *globals) serverFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&g.server, "server", envOr("TENLOOM_SERVER", defaultServer), "address of the server (TENLOOM_SERVER)")
+	cmd.Flags().StringVarP(&g.tenant, "tenant", "t", envOr("TENLOOM_TENANT", string(tenants.Demo)), "tenant to act for (TENLOOM_TENANT)")
+}
+
+func envOr(name, otherwise string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+// goRunPath is a path that "go run" puts a program at: its work folder, or its build cache.
+var goRunPath = regexp.MustCompile(`[/\\](go-build[0-9]*|[0-9a-f]{64}-d)[/\\]`)
+
+// programName is what a person types to run this program, seen from the repository when it was started by "go run".
+func programName(path string) string {
+	if goRunPath.MatchString(path) {
+		return "go run ./cmd/tenloom"
+	}
+	return "tenloom"
+}
+
+// screen is the command's place for results.
+func (g *globals) screen(cmd *cobra.Command) (screen, error) {
+	format := g.output
+	if g.json {
+		if format != "" && format != "json" {
+			return screen{}, fail(exitUsage, "--json and --output %s exclude each other\n  give one of them", format)
+		}
+		format = "json"
+	}
+	return newScreen(cmd.OutOrStdout(), format)
+}
+
+// hint writes a line of advice to stderr, unless --quiet.
+func (g *globals) hint(cmd *cobra.Command, format string, args ...any) {
+	if !g.quiet {
+		fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...)
+	}
+}
+
+// client speaks the platform API for one tenant.
+type client struct {
+	http    *http.Client
+	server  string // scheme, host and path, without a slash at the end
+	tenant  string
+	program string    // how hints name this program
+	trace   io.Writer // nil, or where each request is written
+}
+
+// client makes the client that the flags describe.
+func (g *globals) client(cmd *cobra.Command) (*client, error) {
+	u, err := url.Parse(g.server)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fail(exitUsage, "--server (or TENLOOM_SERVER) is not an address of a server\n  want http://HOST:PORT or https://HOST, such as %s", defaultServer)
+	}
+	if err := tenants.CheckName(g.tenant); err != nil {
+		return nil, fail(exitUsage, "--tenant (or TENLOOM_TENANT): %w", err)
+	}
+	c := &client{http: &http.Client{}, server: strings.TrimRight(u.String(), "/"), tenant: g.tenant, program: g.program}
+	if g.verbose {
+		c.trace = cmd.ErrOrStderr()
+	}
+	return c, nil
+}
+
+// url is the address of something of the tenant's.
+func (c *client) url(path string) string {
+	return c.server + "/v1/tenants/" + c.tenant + "/" + path
+}
+
+// post sends in as JSON and returns the body of the answer, which is JSON.
+func (c *client) post(ctx context.Context, path string, in any, timeout time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %v", timeout))
+	defer cancel()
+	body, err := json.Marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	resp, err := c.do(ctx, http.MethodPost, path, "application/json", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return nil, c.lost(ctx, err)
+	case len(answer) > maxAnswer:
+		return nil, fmt.Errorf("the answer of %s is larger than %s", c.server, size(maxAnswer))
+	}
+	return answer, nil
+}
+
+// do sends a request that wants an answer of the given type. A status other than 2xx is a *problem; a server that does not answer is an
+// *unreachableError. The caller closes the body.
+func (c *client) do(ctx context.Context, method, path, accept string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.url(path), body)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	req.Header.Set("Accept", accept)
+	req.Header.Set("User-Agent", "tenloom/"+buildVersion().Version)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	start := time.Now()
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.lost(ctx, err)
+	}
+	if c.trace != nil {
+		fmt.Fprintf(c.trace, "%s %s: %s in %s\n", method, req.URL, plain(resp.Status), millis(float64(time.Since(start))/1e6))
+	}
+	if resp.StatusCode/100 != 2 {
+		defer resp.Body.Close()
+		return nil, readProblem(resp)
+	}
+	return resp, nil
+}
+
+// lost says why there is no answer.
+func (c *client) lost(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		if errors.Is(cause, context.Canceled) {
+			return cause
+		}
+		err = cause
+	}
+	var outer *url.Error
+	if errors.As(err, &outer) {
+		err = outer.Err // without the method and address, which the message names
+	}
+	return &unreachableError{server: c.server, program: c.program, err: err}
+}
+
+// unreachableError says that a server gave no answer, or not all of it.
+type unreachableError struct {
+	server, program string
+	err             error
+}
+
+func (e *unreachableError) Error() string {
+	var dial *net.OpError
+	if errors.As(e.err, &dial) && dial.Op == "dial" {
+		return fmt.Sprintf("no server answers at %s\n  %v\n  \"%s up\" starts one; --server or TENLOOM_SERVER names another", e.server, e.err, e.program)
+	}
+	return fmt.Sprintf("no whole answer from %s\n  %v\n  what was asked for may have happened", e.server, e.err)
+}
+
+func (e *unreachableError) Unwrap() error { return e.err }
