@@ -1,0 +1,133 @@
+package outbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Gate is one component's way out. Its fields do not change once it is in use.
+type Gate struct {
+	// Allowed gives the component's list as its variables stand now. Returning the same list while they have not changed keeps what the
+	// list remembers. Its error reaches the guest as a failure that is no fault of the address.
+	Allowed func(ctx context.Context) (*Allowed, error)
+	Pool    *Pool
+	HTTP    *http.Client  // from NewHTTPClient
+	Denied  func(*Denied) // told of each destination that was refused, on the guest's goroutine; nil tells nobody
+}
+
+// Redis returns the pooled client of an address that the component may reach, and its release (see Pool.Get). The address is a redis or
+// rediss URL; other schemes are refused whatever the list allows, unix sockets among them. Errors are a *Denied, or wrap
+// ErrInvalidAddress, ErrTooManyConnections, ErrPoolClosed, the context's error, or that of Allowed.
+//
+// The client connects when it is used; its commands fail with ErrProhibited if the address turns out to be blocked.
+func (g *Gate) Redis(ctx context.Context, address string) (redis.UniversalClient, func(), error) {
+	allowed, err := g.list(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := allowed.verdict(address, "redis")
+	switch {
+	case err != nil:
+		return nil, nil, g.report(err)
+	case isHTTP(v.scheme):
+		return nil, nil, invalidAddress("it is not a redis:// or rediss:// URL")
+	case !isRedis(v.scheme):
+		return nil, nil, g.report(newDenied(v.target))
+	case v.redisErr != nil:
+		return nil, nil, v.redisErr
+	}
+	return g.Pool.Get(ctx, v.redis)
+}
+
+// Do sends an HTTP request to where the component may send it. A URL without a scheme means https. Each redirect is held against the
+// list again; the blocked networks are held against every connection. The request's Host follows its URL. The caller closes the
+// response's body, whose reading fails with ErrResponseTooLarge at the client's bound.
+//
+// Errors are a *Denied, or wrap ErrInvalidAddress, ErrProhibited, ErrResponseTooLarge, the context's error, or that of Allowed or of the
+// network.
+func (g *Gate) Do(ctx context.Context, req *http.Request) (*http.Response, error) {
+	allowed, err := g.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := httpTarget(req.URL)
+	if err != nil {
+		return nil, g.report(err)
+	}
+	if err := allowed.permitHTTP(&t); err != nil {
+		return nil, g.report(err)
+	}
+	out := req.Clone(context.WithValue(ctx, recheckKey{}, recheck(allowed.recheck)))
+	out.URL, out.Host, out.RequestURI = t.url, "", ""
+	resp, err := g.HTTP.Do(out)
+	if err != nil {
+		return nil, g.report(fmt.Errorf("http request to %s://%s: %w", t.scheme, t.url.Host, withoutURL(err)))
+	}
+	return resp, nil
+}
+
+func (g *Gate) list(ctx context.Context) (*Allowed, error) {
+	allowed, err := g.Allowed(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read allowed hosts: %w", err)
+	}
+	return allowed, nil
+}
+
+// report tells of a denial inside an error, and hands out the denial alone in that case.
+func (g *Gate) report(err error) error {
+	var d *Denied
+	if !errors.As(err, &d) {
+		return err
+	}
+	if g.Denied != nil {
+		g.Denied(d)
+	}
+	return d
+}
+
+// httpTarget reads the URL of a request. What Go's parser took for a path or an opaque part, as in "example.com:8383/x", is read again
+// with the fallback scheme.
+func httpTarget(u *url.URL) (target, error) {
+	if u.Host != "" {
+		return targetOf(u)
+	}
+	if u.Scheme == "" && (u.Path == "" || u.Path[0] == '/') {
+		return target{}, invalidAddress("it is relative to the application itself, which has no HTTP trigger here: write the whole URL")
+	}
+	return parseAddress(u.String(), "https")
+}
+
+// permitHTTP holds a target against the list and the schemes of HTTP.
+func (a *Allowed) permitHTTP(t *target) error {
+	if isRedis(t.scheme) {
+		return invalidAddress("it is not an http:// or https:// URL")
+	}
+	if !isHTTP(t.scheme) || a == nil || !a.allows(t) {
+		return newDenied(*t)
+	}
+	return nil
+}
+
+// recheck holds the URL of a redirect against the list and returns it in canonical form.
+func (a *Allowed) recheck(u *url.URL) (*url.URL, error) {
+	t, err := targetOf(u)
+	if err != nil {
+		return nil, err
+	}
+	return t.url, a.permitHTTP(&t)
+}
+
+// withoutURL takes off the layer that net/http puts on, which repeats the URL with its user name.
+func withoutURL(err error) error {
+	var e *url.Error
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
