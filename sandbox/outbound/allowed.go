@@ -78,8 +78,9 @@ func expand(text string, components []string) ([]entry, *fault) {
 	return all, nil
 }
 
-// Render fills in the {{ }} expressions of entries. An entry that renders to nothing is left out, so that a variable can switch a
-// destination off; an entry that is written empty stays, for Parse to refuse. Errors are joined, each naming its entry as written.
+// Render fills in the {{ }} expressions of entries. An entry that renders to nothing, or to nothing after its scheme, is left out, so that
+// an empty variable switches a destination off; an entry that is written so stays, for Parse to refuse. Errors are joined, each naming
+// its entry as written.
 func Render(entries []string, render func(entry string) (string, error)) ([]string, error) {
 	var rendered []string
 	var errs []error
@@ -93,11 +94,22 @@ func Render(entries []string, render func(entry string) (string, error)) ([]stri
 			errs = append(errs, fmt.Errorf("render %s entry %q: %w", keyOutbound, text, err))
 			continue
 		}
-		if strings.TrimSpace(s) != "" {
+		if !rendersToNothing(s) {
 			rendered = append(rendered, s)
 		}
 	}
-	return rendered, errors.Join(errs...)
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return rendered, nil
+}
+
+// rendersToNothing is about rendered text. Spin skips "", "http://" and "https://"; here any scheme counts, since Redis hosts come from
+// variables as often.
+func rendersToNothing(s string) bool {
+	s = strings.TrimSpace(s)
+	scheme, host, found := strings.Cut(s, "://")
+	return s == "" || found && host == "" && (scheme == "*" || validScheme(scheme))
 }
 
 // Entries lists what is allowed, in the order of the manifest, each in full: ports given, hosts in canonical form, networks masked.
