@@ -1,0 +1,87 @@
+package spin
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tenloom/tenloom/sandbox/outbound"
+)
+
+// Host is what one component may reach. It is shared by all its invocations and not written after the first NewCall.
+type Host struct {
+	// Gate is the way out for Redis and HTTP; nil means that every destination is refused.
+	Gate *outbound.Gate
+
+	// Variables resolves one of the component's variables. Its errors wrap ErrUndefined, ErrInvalidName or ErrProvider; any other error
+	// reaches the guest as "other". The error's text is shown to the guest. nil means that no variable is defined.
+	Variables func(ctx context.Context, name string) (string, error)
+
+	// VariableNames are the names that wasi:config/store get-all lists.
+	VariableNames []string
+
+	// Stores are the key-value stores that the manifest grants, by label. A label that is missing is access-denied, a label whose Store is
+	// nil is no-such-store.
+	Stores map[string]Store
+
+	Limits
+}
+
+// Limits bound what one host call may move and one invocation may hold. Zero means the default.
+type Limits struct {
+	ResultBytes int64 // of one result, and of one list argument; default 128 MiB, which is Spin's cap; beyond: an error or a Trap
+	KeyBytes    int   // of one key-value key; default 1 KiB (Spin has no bound); beyond: an error for the guest
+	ValueBytes  int64 // of one key-value value; default 1 MiB (Spin has no bound); beyond: an error for the guest
+	Connections int   // open Redis connection handles of one invocation; default 1024; beyond: too-many-connections
+	Stores      int   // open store and cas handles, of each kind, of one invocation; default 1024; beyond: store-table-full
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.ResultBytes == 0 {
+		l.ResultBytes = 128 << 20
+	}
+	if l.KeyBytes == 0 {
+		l.KeyBytes = 1 << 10
+	}
+	if l.ValueBytes == 0 {
+		l.ValueBytes = 1 << 20
+	}
+	if l.Connections == 0 {
+		l.Connections = 1024
+	}
+	if l.Stores == 0 {
+		l.Stores = 1024
+	}
+	return l
+}
+
+// Errors that Host.Variables wraps.
+var (
+	ErrUndefined   = errors.New("variable is not defined")
+	ErrInvalidName = errors.New("variable name is not valid")
+	ErrProvider    = errors.New("variable provider failed")
+)
+
+// Attributes are what is known of the message that an invocation handles. Guests read them as variables.
+type Attributes interface {
+	// Attribute returns the value of tenloom_channel, tenloom_pattern, tenloom_message_id, tenloom_attempt or tenloom_traceparent, and
+	// whether this message has it.
+	Attribute(name string) (string, bool)
+}
+
+// Trap is a guest's mistake that ends its invocation: a pointer out of range, a handle it does not hold, an allocator that lies. Host
+// functions panic with it; wazero wraps it, so that errors.As finds it in what the call of the guest returns.
+type Trap struct {
+	Func string // the import that was called, module#name, or the allocator's export name
+	Why  string // which argument, and what is wrong with it
+	Err  error  // what the guest's allocator ended with, or nil
+}
+
+func (t *Trap) Error() string {
+	text := t.Func + ": " + t.Why
+	if t.Err != nil {
+		text += ": " + t.Err.Error()
+	}
+	return text
+}
+
+func (t *Trap) Unwrap() error { return t.Err }
