@@ -1,0 +1,3 @@
+module github.com/tenloom/tenloom/sdk
+
+go 1.24
