@@ -28,11 +28,11 @@ type Host struct {
 
 // Limits bound what one host call may move and one invocation may hold. Zero means the default.
 type Limits struct {
-	ResultBytes int64 // of one result, and of one list argument; default 128 MiB, which is Spin's cap; beyond: an error or a Trap
-	KeyBytes    int   // of one key-value key; default 1 KiB (Spin has no bound); beyond: an error for the guest
-	ValueBytes  int64 // of one key-value value; default 1 MiB (Spin has no bound); beyond: an error for the guest
-	Connections int   // open Redis connection handles of one invocation; default 1024; beyond: too-many-connections
-	Stores      int   // open store and cas handles, of each kind, of one invocation; default 1024; beyond: store-table-full
+	ResultBytes  int64 // of one result, and of one list argument; default 128 MiB, which is Spin's cap; beyond: an error or a Trap
+	KeyBytes     int   // of one key-value key; default 1 KiB (Spin has no bound); beyond: an error for the guest
+	ValueBytes   int64 // of one key-value value; default 1 MiB (Spin has no bound); beyond: an error for the guest
+	Connections  int   // open Redis connection handles of one invocation; default 1024; beyond: too-many-connections
+	StoreHandles int   // open store and cas handles, of each kind, of one invocation; default 1024; beyond: store-table-full
 }
 
 func (l Limits) withDefaults() Limits {
@@ -48,8 +48,8 @@ func (l Limits) withDefaults() Limits {
 	if l.Connections == 0 {
 		l.Connections = 1024
 	}
-	if l.Stores == 0 {
-		l.Stores = 1024
+	if l.StoreHandles == 0 {
+		l.StoreHandles = 1024
 	}
 	return l
 }

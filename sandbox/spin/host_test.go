@@ -140,7 +140,7 @@ func TestKeyValue(t *testing.T) {
 				t.Errorf("%s: closed: %s", g.name, got)
 			}
 		}
-		h.Limits.Stores = -1
+		h.Limits.StoreHandles = -1
 		if got := r.says(h, "kv-get", "memory", "k"); got != "err 0" { // store-table-full
 			t.Errorf("%s: table full: %s", g.name, got)
 		}
@@ -184,7 +184,7 @@ func TestWASIKeyValue(t *testing.T) {
 			if got := r.says(h, "w-increment", "s", "b", le64(1)); !strings.HasPrefix(got, "err 2 ") {
 				t.Errorf("increment of text: %s", got)
 			}
-			h.Limits.Stores = -1
+			h.Limits.StoreHandles = -1
 			if got, want := r.says(h, "w-get", "s", "k"), "err 2 store table full"; got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}

@@ -142,7 +142,7 @@ func (g *guest) openStore(label string) (uint32, *storeFailure) {
 	case store == nil:
 		return 0, &storeFailure{why: noSuchStore}
 	}
-	n := g.call.handles.add(handle{kind: storeKind, store: store}, g.call.limits.Stores)
+	n := g.call.handles.add(handle{kind: storeKind, store: store}, g.call.limits.StoreHandles)
 	if n == 0 {
 		return 0, &storeFailure{why: storeTableFull}
 	}

@@ -203,10 +203,18 @@ func TestRedisConnections(t *testing.T) {
 	if got, want := r.says(h, "open-many", address, "\x20"), "1024 err 1"; got != want {
 		t.Errorf("opening 2048: %s, want %s", got, want)
 	}
-	// The handles of the invocation before were left open: Close gave them back, else the pool of two addresses would be full now.
-	for i := range 4 {
-		if got := r.says(h, "get", fmt.Sprintf("%s/%d", address, i), "k"); got != "none" {
-			t.Fatalf("address %d: %s", i, got)
+	// That invocation left its handles open and Close gave them back; get drops its own. The pool has room for two addresses in use, so
+	// that a third shows what was not given back.
+	for _, operation := range []string{"open-many", "get"} {
+		for db := range 4 {
+			if got := r.says(h, operation, fmt.Sprintf("%s/%d", address, db), "\x20"); got != "1024 err 1" && got != "none" {
+				t.Fatalf("%s of database %d: %s", operation, db, got)
+			}
+		}
+	}
+	for db := range 4 {
+		if got := newRig(t, shapeA).says(h, "get", fmt.Sprintf("%s/%d", address, db), "k"); got != "ok " {
+			t.Fatalf("shape A, database %d: %s", db, got)
 		}
 	}
 	h.Connections = 3
