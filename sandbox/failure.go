@@ -1,0 +1,131 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tenloom/tenloom/sandbox/spin"
+	"github.com/tenloom/tenloom/tenants"
+)
+
+// FailureKind says how an invocation went wrong.
+type FailureKind string
+
+// How an invocation can go wrong.
+const (
+	Trapped      FailureKind = "trap"          // the guest trapped, or handed the host something that cannot be
+	Exited       FailureKind = "exit"          // the guest called proc_exit, whatever the code: it gave no answer
+	OutOfMemory  FailureKind = "memory"        // the guest needs more memory than its cap, or ended after it was refused more
+	OutOfTime    FailureKind = "timeout"       // the deadline came first
+	HandlerError FailureKind = "handler_error" // the handler answered an error
+	Cancelled    FailureKind = "cancelled"     // the caller's context ended
+	NotStarted   FailureKind = "start"         // the start function or _initialize failed, or the module could not be linked
+	Internal     FailureKind = "internal"      // our mistake; the operator's log has the rest
+)
+
+// Failure is why an invocation was not handled, in words for the tenant.
+type Failure struct {
+	Kind FailureKind
+	Text string // at most 4 KiB and a mark; for traps with the guest's function names where the module has them
+	Code uint32 // of proc_exit, where Kind is Exited
+}
+
+func (f *Failure) Error() string { return f.Text }
+
+// outcome tells how a delivery ends that failed like this.
+func (f *Failure) outcome() tenants.Outcome {
+	if f.Kind == OutOfTime {
+		return tenants.TimedOut
+	}
+	return tenants.Failed
+}
+
+// maxText bounds what a guest can make a message say: names in its module are of its choice.
+const maxText = 4 << 10
+
+func bounded(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	cut := maxText
+	for cut > 0 && !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut] + " ... (cut)"
+}
+
+// exit is the panic by which proc_exit leaves the guest.
+type exit struct{ code uint32 }
+
+func (e *exit) Error() string { return fmt.Sprintf("the guest exited with code %d", e.code) }
+
+// errTimeout is the cause by which a component's own timeout ends its context.
+var errTimeout = errors.New("timeout")
+
+// errInterrupted is the panic by which a host function leaves the guest when the context ended meanwhile.
+var errInterrupted = errors.New("interrupted")
+
+// hostPanic is a Go panic that came out of the guest's call: a mistake of ours.
+type hostPanic struct {
+	value any
+	stack []byte
+}
+
+func (p *hostPanic) Error() string { return fmt.Sprintf("%v\n%s", p.value, p.stack) }
+
+// recovered turns what recover gave into an error. A *spin.Trap outside of a guest's frame is still the guest's mistake.
+func recovered(p any) error {
+	if err, ok := p.(error); ok {
+		var trap *spin.Trap
+		if errors.As(err, &trap) {
+			return err
+		}
+	}
+	return &hostPanic{p, debug.Stack()}
+}
+
+// failure finds the words for an error that ended a guest. The first that applies counts: whatever a guest does after its context ended is
+// a consequence of that.
+func (c *Component) failure(ctx context.Context, i *instance, err error) *Failure {
+	if f, ok := err.(*Failure); ok {
+		return f
+	}
+	var (
+		left     *exit
+		trap     *spin.Trap
+		panicked *hostPanic
+		goError  runtime.Error
+	)
+	switch text := strings.Replace(err.Error(), " (recovered by wazero)", "", 1); {
+	case context.Cause(ctx) == errTimeout:
+		return &Failure{Kind: OutOfTime, Text: fmt.Sprintf("timed out after %v%s; a longer timeout goes into [component.<id>.tool.tenloom]", c.binding.Timeout, i.while())}
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return &Failure{Kind: OutOfTime, Text: "the caller's deadline came before the handler answered"}
+	case ctx.Err() != nil:
+		return &Failure{Kind: Cancelled, Text: "cancelled before the handler answered"}
+	case errors.As(err, &left):
+		return i.hungry(&Failure{Kind: Exited, Text: left.Error() + i.while() + " and gave no answer", Code: left.code})
+	case errors.As(err, &panicked), errors.As(err, &goError):
+		return c.internal(err)
+	case errors.As(err, &trap):
+		return i.hungry(&Failure{Kind: Trapped, Text: bounded(text)})
+	case text == "stack overflow":
+		return i.hungry(&Failure{Kind: i.kind(), Text: "wasm error: stack overflow" + i.while()})
+	case strings.Contains(text, "wasm error: "):
+		return i.hungry(&Failure{Kind: i.kind(), Text: bounded(text)})
+	case i.stage == linking:
+		return &Failure{Kind: NotStarted, Text: bounded(text)}
+	}
+	return c.internal(err)
+}
+
+// internal keeps what happened for the operator and tells the tenant that it was not the guest.
+func (c *Component) internal(err error) *Failure {
+	c.program.runtime.log.Error("host failed while a guest ran", "digest", c.program.Digest(), "error", err.Error())
+	return &Failure{Kind: Internal, Text: "internal error"}
+}

@@ -1,0 +1,61 @@
+package sandbox
+
+import (
+	"fmt"
+
+	"github.com/tetratelabs/wazero/experimental"
+)
+
+// memory is the linear memory of one instance: wazero's allocator, held to the tenant's cap. One goroutine uses it, the invoking one.
+//
+// The whole of what the guest may reach is reserved at once, so it never moves; pages cost nothing until they are written. wazero may call
+// Free while guest code still stands on the stack, so Free does nothing: release gives the memory back when the call has returned.
+type memory struct {
+	cap     uint64 // bytes
+	region  region
+	peak    uint64 // bytes; the most that the guest had
+	refused uint64 // bytes; the size that was asked for when growth was refused, 0 if it never was
+	err     error  // the host had no memory to give
+}
+
+// Allocate implements experimental.MemoryAllocator.
+func (m *memory) Allocate(_, most uint64) experimental.LinearMemory {
+	m.err = m.region.reserve(min(most, m.cap))
+	return m
+}
+
+// Reallocate implements experimental.LinearMemory. nil refuses, and memory.grow answers -1.
+func (m *memory) Reallocate(size uint64) []byte {
+	if m.err != nil {
+		return nil
+	}
+	if size > m.cap {
+		m.refused = size
+		return nil
+	}
+	b := m.region.prefix(size)
+	if b == nil && size > 0 {
+		m.err = fmt.Errorf("no memory for %d bytes", size)
+		return nil
+	}
+	m.peak = max(m.peak, size)
+	return b
+}
+
+// Free implements experimental.LinearMemory.
+func (m *memory) Free() {}
+
+func (m *memory) release() { m.region.release() }
+
+// bytesText writes a size as people set it: in whole KiB, MiB or GiB where it is.
+func bytesText(n uint64) string {
+	for _, unit := range []struct {
+		name  string
+		shift uint
+	}{{"GiB", 30}, {"MiB", 20}, {"KiB", 10}} {
+		if n >= 1<<unit.shift && n&(1<<unit.shift-1) == 0 {
+			return fmt.Sprintf("%d %s", n>>unit.shift, unit.name)
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

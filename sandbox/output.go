@@ -1,0 +1,102 @@
+package sandbox
+
+import "bytes"
+
+// Stream is one of a guest's two outputs.
+type Stream uint8
+
+const (
+	Stdout Stream = 1
+	Stderr Stream = 2
+)
+
+func (s Stream) String() string {
+	if s == Stderr {
+		return "stderr"
+	}
+	return "stdout"
+}
+
+// Line is one line of a guest's output, as the guest wrote it: any byte but the line feed that ended it.
+type Line struct {
+	Stream Stream
+	Text   []byte // valid during the call
+	Cut    bool   // the guest's line goes on: it was split at 8 KiB, or the output's bound came
+}
+
+// MaxLine is the length in bytes at which a line is split.
+const MaxLine = 8 << 10
+
+// printer splits what a guest writes to one stream into lines. It holds one unfinished line and nothing else.
+type printer struct {
+	stream    Stream
+	left      int64      // bytes that may still be written; beyond they are counted and lost
+	truncated int64      // bytes lost
+	lines     func(Line) // nil drops the lines
+	partial   []byte     // the unfinished line, at most MaxLine
+	kept      *kept      // shared by both streams
+}
+
+// Write implements io.Writer. The guest is told that all was written, whatever became of it.
+func (p *printer) Write(b []byte) (int, error) {
+	all := len(b)
+	if int64(len(b)) > p.left {
+		p.truncated += int64(len(b)) - p.left
+		b = b[:p.left]
+	}
+	if len(b) == 0 {
+		return all, nil
+	}
+	p.left -= int64(len(b))
+	p.kept.write(b)
+	for len(b) > 0 {
+		b = p.next(b)
+	}
+	return all, nil
+}
+
+// next takes one line, or a piece of one, from the front of b. What is complete goes out as it lies there, without a copy.
+func (p *printer) next(b []byte) []byte {
+	room := MaxLine - len(p.partial)
+	end := bytes.IndexByte(b[:min(len(b), room+1)], '\n')
+	switch {
+	case end >= 0:
+		p.emit(b[:end], false)
+		return b[end+1:]
+	case len(b) > room:
+		p.emit(b[:room], true)
+		return b[room:]
+	}
+	p.partial = append(p.partial, b...)
+	return nil
+}
+
+func (p *printer) emit(text []byte, cut bool) {
+	if len(p.partial) > 0 {
+		p.partial = append(p.partial, text...)
+		text = p.partial
+	}
+	if p.lines != nil {
+		p.lines(Line{p.stream, text, cut})
+	}
+	p.partial = p.partial[:0]
+}
+
+// flush ends the last line, which no line feed ended.
+func (p *printer) flush() {
+	if len(p.partial) > 0 {
+		p.emit(nil, p.truncated > 0)
+	}
+}
+
+// kept is the beginning of both streams, in the order of writing.
+type kept struct {
+	bytes []byte
+	most  int
+}
+
+func (k *kept) write(b []byte) {
+	if room := k.most - len(k.bytes); room > 0 {
+		k.bytes = append(k.bytes, b[:min(room, len(b))]...)
+	}
+}

@@ -1,0 +1,220 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+)
+
+// Shape is a generation of the ABI between guest and host.
+type Shape byte
+
+const (
+	ShapeA Shape = 'A' // wit-bindgen 0.2: handle-redis-message, canonical_abi_realloc
+	ShapeB Shape = 'B' // fermyon:spin's interfaces at core level: fermyon:spin/inbound-redis#handle-message, cabi_realloc
+)
+
+func (s Shape) String() string { return string(rune(s)) }
+
+// abi is what a guest of one shape exports beside its memory.
+type abi struct {
+	shape              Shape
+	handler, allocator string
+}
+
+var abis = []abi{
+	{ShapeA, "handle-redis-message", "canonical_abi_realloc"},
+	{ShapeB, "fermyon:spin/inbound-redis#handle-message", "cabi_realloc"},
+}
+
+const (
+	initialize = "_initialize"
+	postReturn = "cabi_post_"
+)
+
+// listed is how many names an error message lists before it says how many more there are.
+const listed = 32
+
+// Program is a compiled module. It belongs to no tenant, is immutable, and is safe for concurrent use.
+type Program struct {
+	runtime  *Runtime
+	digest   [sha256.Size]byte
+	compiled wazero.CompiledModule
+	abi      abi
+	post     string // name of the handler's post-return function, "" where there is none
+	starts   bool   // exports _initialize
+	imports  []string
+	memory   uint64 // bytes that an instance needs at least
+
+	references int // guarded by Runtime.mu
+}
+
+// newProgram holds a compiled module against what a guest must export and may import.
+func newProgram(r *Runtime, digest [sha256.Size]byte, compiled wazero.CompiledModule, o *outline) (*Program, error) {
+	p := &Program{runtime: r, digest: digest, compiled: compiled, memory: o.memoryPages << 16}
+	if err := p.findHandler(); err != nil {
+		return nil, err
+	}
+	if err := p.checkExports(); err != nil {
+		return nil, err
+	}
+	if err := p.checkImports(o.foreign); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// findHandler picks the shape. The texts of the first two errors are Spin's (crates/trigger-redis).
+func (p *Program) findHandler() error {
+	exports := p.compiled.ExportedFunctions()
+	var found []abi
+	for _, a := range abis {
+		if exports[a.handler] != nil {
+			found = append(found, a)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return &CompileError{NoHandler, "component does not export a Redis interface; it exports " + list(exports),
+			fmt.Sprintf("export the function %q or %q, as Spin's SDKs do for a Redis trigger", abis[0].handler, abis[1].handler)}
+	case 1:
+		p.abi = found[0]
+		return nil
+	}
+	return &CompileError{ManyHandlers, fmt.Sprintf("component exports multiple Redis interfaces: %q and %q", found[0].handler, found[1].handler),
+		"keep the one of the SDK in use"}
+}
+
+var (
+	i32         = api.ValueTypeI32
+	handlerType = funcType{[]api.ValueType{i32, i32}, []api.ValueType{i32}}
+	reallocType = funcType{[]api.ValueType{i32, i32, i32, i32}, []api.ValueType{i32}}
+	postType    = funcType{[]api.ValueType{i32}, nil}
+)
+
+func (p *Program) checkExports() error {
+	exports := p.compiled.ExportedFunctions()
+	if p.compiled.ExportedMemories()["memory"] == nil {
+		return &CompileError{BadExport, "component exports no memory", `export its memory as "memory", as every toolchain does by default`}
+	}
+	if exports[p.abi.allocator] == nil {
+		return &CompileError{BadExport, fmt.Sprintf("component exports no allocator: %q comes with %q", p.abi.allocator, p.abi.handler),
+			fmt.Sprintf("export %q of type %s", p.abi.allocator, reallocType)}
+	}
+	if exports[postReturn+p.abi.handler] != nil {
+		p.post = postReturn + p.abi.handler
+	}
+	p.starts = exports[initialize] != nil
+	for _, want := range []struct {
+		name string
+		funcType
+	}{{p.abi.handler, handlerType}, {p.abi.allocator, reallocType}, {postReturn + p.abi.handler, postType}, {initialize, funcType{}}} {
+		if def := exports[want.name]; def != nil && !typeOf(def).equal(want.funcType) {
+			return &CompileError{BadExport, fmt.Sprintf("export %q has the type %s, it must be %s", want.name, typeOf(def), want.funcType),
+				"build with the SDK of one Spin generation only"}
+		}
+	}
+	return nil
+}
+
+// checkImports refuses what nobody offers, by module and name.
+func (p *Program) checkImports(foreign []foreignImport) error {
+	if len(foreign) > 0 {
+		f := foreign[0]
+		return p.notOffered(f.module, f.name, fmt.Sprintf("the %s %q of module %q", f.kind, f.name, f.module))
+	}
+	for _, def := range p.compiled.ImportedFunctions() {
+		module, name, _ := def.Import()
+		offer := p.runtime.offered[module][name]
+		if offer == nil {
+			return p.notOffered(module, name, fmt.Sprintf("the function %q of module %q", name, module))
+		}
+		if !typeOf(def).equal(typeOf(offer)) {
+			return &CompileError{BadImport, fmt.Sprintf("component imports the function %q of module %q with the type %s, it is offered as %s", name, module, typeOf(def), typeOf(offer)),
+				"build against the interface's published definition"}
+		}
+		if !slices.Contains(p.imports, module) {
+			p.imports = append(p.imports, module)
+		}
+	}
+	slices.Sort(p.imports)
+	return nil
+}
+
+func (p *Program) notOffered(module, name, what string) error {
+	detail, next := "component imports "+what+", which is not offered", "offered are "+list(p.runtime.offered)
+	if defs := p.runtime.offered[module]; defs != nil {
+		next = fmt.Sprintf("%s offers %s", module, list(defs))
+	}
+	return &CompileError{BadImport, detail, next}
+}
+
+// Digest names the module's bytes: "sha256:" and 64 hex digits.
+func (p *Program) Digest() string { return "sha256:" + hex.EncodeToString(p.digest[:]) }
+
+// Shape tells the ABI in use.
+func (p *Program) Shape() Shape { return p.abi.shape }
+
+// Imports lists the modules that the guest imports from, sorted.
+func (p *Program) Imports() []string { return slices.Clone(p.imports) }
+
+// Close gives one reference back; the last one frees the code. No component of the Program may be invoked after that.
+func (p *Program) Close() error {
+	r := p.runtime
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p.references == 0 {
+		return nil
+	}
+	if p.references--; p.references > 0 {
+		return nil
+	}
+	delete(r.programs, p.digest)
+	if err := p.compiled.Close(context.Background()); err != nil {
+		return fmt.Errorf("close program: %w", err)
+	}
+	return nil
+}
+
+type funcType struct{ params, results []api.ValueType }
+
+func typeOf(d api.FunctionDefinition) funcType { return funcType{d.ParamTypes(), d.ResultTypes()} }
+
+func (t funcType) equal(o funcType) bool {
+	return slices.Equal(t.params, o.params) && slices.Equal(t.results, o.results)
+}
+
+func (t funcType) String() string {
+	names := func(types []api.ValueType) string {
+		var out []string
+		for _, v := range types {
+			out = append(out, api.ValueTypeName(v))
+		}
+		return "(" + strings.Join(out, ", ") + ")"
+	}
+	return names(t.params) + " -> " + names(t.results)
+}
+
+// list names what a map holds, sorted and bounded.
+func list[V any](m map[string]V) string {
+	if len(m) == 0 {
+		return "nothing"
+	}
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	more := ""
+	if len(names) > listed {
+		more = fmt.Sprintf(" and %d more", len(names)-listed)
+		names = names[:listed]
+	}
+	return bounded(strings.Join(names, ", ")) + more
+}

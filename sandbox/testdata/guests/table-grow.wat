@@ -1,0 +1,6 @@
+(module
+  (memory (export "memory") 1)
+  (func (export "canonical_abi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+  (func (export "handle-redis-message") (param i32 i32) (result i32) (i32.const 0))
+  (table 1 funcref)
+  (func (drop (table.grow 0 (ref.null func) (i32.const 1000)))))
