@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -21,11 +20,13 @@ import (
 var update = flag.Bool("update", false, "write the outputs into the golden files")
 
 func TestMain(m *testing.M) {
-	time.Local = time.UTC
+	os.Setenv("TZ", "UTC") // read at the first local time; a write to time.Local would race with the timers that packages have started
 	for _, name := range []string{"TENLOOM_SERVER", "TENLOOM_TENANT", "NO_COLOR", "CI"} {
 		os.Unsetenv(name)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	os.RemoveAll(programDir) // "" where no test built the program
+	os.Exit(code)
 }
 
 // clientRoot is the program with the commands that talk to a server or to nobody.

@@ -1,0 +1,38 @@
+# tenloom needs Go and nothing else to build and run. Tests need more; `make test` installs what is missing where it can.
+
+GO ?= go
+STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+BIN = bin/tenloom
+
+.PHONY: build test check bench guests deps fuzz clean
+
+build: ## bin/tenloom
+	$(GO) build -trimpath -o $(BIN) ./cmd/tenloom
+
+test: deps ## everything, with the race detector
+	$(GO) vet ./...
+	cd sdk && $(GO) vet ./... && $(GO) test ./...
+	$(GO) test -race -timeout 20m ./...
+
+check: ## what every commit passes: gofmt, go vet, staticcheck, the imports test
+	@bad=$$(git ls-files '*.go' | xargs gofmt -l); if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
+	$(GO) vet ./...
+	cd sdk && $(GO) vet ./...
+	$(STATICCHECK) ./...
+	$(GO) test -count=1 -run '^TestArrows$$' ./cmd/tenloom
+
+ONLY ?= .
+bench: deps ## one line for each number the project promises: name, value, target, ok or short; ONLY=regex for a part
+	@$(GO) test -run '^$$' -bench '^BenchmarkPromise' -benchtime 1x -timeout 30m ./cmd/tenloom -promises '$(ONLY)'
+
+guests: ## rebuild the guests that are embedded or that tests use, and say which differ
+	examples/build.sh
+
+fuzz: ## each fuzz target for FUZZTIME
+	.ci/fuzz $(or $(FUZZTIME),30s)
+
+deps: ## what tests need beside Go
+	@.ci/deps
+
+clean:
+	rm -rf bin

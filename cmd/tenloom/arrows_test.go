@@ -1,0 +1,96 @@
+package main_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tenloom/tenloom/"
+
+// arrows say which rooms of the house a room may know, beside its own sub-rooms. A room that is not listed may know none.
+var arrows = []struct{ room, may, why string }{
+	{"cmd/tenloom", "*", "it wires every room"},
+	{"deploy/api", "deploy scheduler secrets telemetry tenants", "it shows and steers the running system"},
+	{"deploy", "deploy/manifest tenants", "it reaches the running system through functions that cmd gives it"},
+	{"deploy/manifest", "tenants", "a manifest is data"},
+	{"scheduler", "telemetry tenants", "it is given sockets and handlers"},
+	{"sandbox", "sandbox/outbound sandbox/rewrite sandbox/component sandbox/canon sandbox/wasi sandbox/spin telemetry tenants", "it runs guests for tenants"},
+	{"sandbox/spin", "sandbox/outbound", "it takes plain values and knows no tenants"},
+	{"sandbox/outbound", "", "it takes plain values and knows no tenants"},
+	{"secrets", "tenants", ""},
+	{"telemetry", "tenants", ""},
+	{"tenants/endpoint", "tenants", "it is the only place that builds go-redis options"},
+	{"tenants/endpoint/redistest", "", "it starts servers for tests"},
+	{"tenants", "", "it is the vocabulary: the standard library only"},
+	{"examples", "*", "its tests run the examples on the platform"},
+}
+
+// TestArrows holds every package's imports against the house's arrows. Tests may know what they test with.
+func TestArrows(t *testing.T) {
+	root := filepath.Join("..", "..")
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(root, path)
+		if d.IsDir() && (rel == "sdk" || strings.HasPrefix(d.Name(), ".") && rel != "." || d.Name() == "testdata" || d.Name() == "go-counter") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		room := filepath.ToSlash(filepath.Dir(rel))
+		for _, spec := range file.Imports {
+			name, _ := strconv.Unquote(spec.Path.Value)
+			checkArrow(t, room, name, filepath.ToSlash(rel))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func checkArrow(t *testing.T, room, name, file string) {
+	target, ours := strings.CutPrefix(name, module)
+	if !ours {
+		if first, _, _ := strings.Cut(name, "/"); room == "tenants" && strings.Contains(first, ".") {
+			t.Errorf("%s imports %s: tenants knows the standard library only", file, name)
+		}
+		if strings.Contains(name, "go-redis") && room == "scheduler" {
+			t.Errorf("%s imports %s: the scheduler is given sockets", file, name)
+		}
+		return
+	}
+	may, why := allowed(room)
+	if may == "*" || strings.HasPrefix(target, room+"/") {
+		return
+	}
+	for _, ok := range strings.Fields(may) {
+		if ok == target {
+			return
+		}
+	}
+	t.Errorf("%s imports %s: %s may know %q only (%s)", file, target, room, may, why)
+}
+
+// allowed finds the room's own row, or that of the room it is part of.
+func allowed(room string) (may, why string) {
+	for ; room != "."; room = filepath.ToSlash(filepath.Dir(room)) {
+		for _, a := range arrows {
+			if a.room == room {
+				return a.may, a.why
+			}
+		}
+	}
+	return "", "it is not in the list of rooms"
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/tenloom/tenloom/sandbox"
+	"github.com/tenloom/tenloom/scheduler"
+	"github.com/tenloom/tenloom/tenants"
+)
+
+// handler introduces the scheduler to a component: it is the trigger's Invoker.
+type handler struct {
+	program   *sandbox.Program
+	component *sandbox.Component
+	log       *slog.Logger
+	second    atomic.Int64 // the second in which failures were last logged
+	logged    atomic.Int64 // how many in it
+}
+
+// failuresLogged bounds the log lines of one component's failures in a second; all failures are counted in any case.
+const failuresLogged = 5
+
+// Invoke runs the component on one delivery.
+func (h *handler) Invoke(ctx context.Context, d *scheduler.Delivery) scheduler.Result {
+	r := h.component.Invoke(ctx, sandbox.Call{Payload: d.Payload(), Attributes: d, KeepOutput: d.KeepOutput})
+	out := scheduler.Result{Outcome: r.Outcome, Output: r.Output, Truncated: r.Truncated, Memory: r.Memory}
+	if r.Err != nil {
+		out.Err = named(r.Err, d.Trigger.Component)
+		h.failed(d, out)
+	}
+	return out
+}
+
+// named puts the component's id into the advice of the sandbox, which knows none.
+func named(err error, id tenants.ComponentID) string {
+	return strings.ReplaceAll(err.Error(), "[component.<id>.", "[component."+string(id)+".")
+}
+
+func (h *handler) failed(d *scheduler.Delivery, r scheduler.Result) {
+	if now := time.Now().Unix(); h.second.Swap(now) != now {
+		h.logged.Store(0)
+	}
+	if h.logged.Add(1) <= failuresLogged {
+		h.log.Warn("handler "+r.Outcome.String(), "channel", d.Channel(), "invocation", d.Invocation.String(), "error", r.Err)
+	}
+}

@@ -1,0 +1,34 @@
+// Command tenloom runs many tenants' Redis-triggered WebAssembly handlers.
+//
+// It is the one place that knows every room of the house and introduces them to each other: platform.go wires them, one file for each
+// subcommand uses what is wired.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(execute(ctx, rootCommand()))
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tenloom",
+		Short: "Run Redis-triggered WebAssembly handlers of Spin applications",
+		Long:  "tenloom runs Redis-triggered WebAssembly handlers of Spin applications.\n\n" + exitHelp,
+		Example: `  tenloom up                                    run the application in this folder, or a sample
+  tenloom publish greetings '{"name":"Ada"}'    publish, and see what became of it
+  tenloom new mailer -t go                      begin an application of your own`,
+	}
+	g := addGlobals(root)
+	root.AddCommand(upCommand(g), publishCommand(g), subscribeCommand(g), invokeCommand(g), checkCommand(g), newCommand(g), versionCommand(g))
+	return root
+}

@@ -1,0 +1,334 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tenloom/tenloom/deploy"
+	"github.com/tenloom/tenloom/deploy/manifest"
+	"github.com/tenloom/tenloom/sandbox"
+	"github.com/tenloom/tenloom/sandbox/outbound"
+	"github.com/tenloom/tenloom/sandbox/spin"
+	"github.com/tenloom/tenloom/scheduler"
+	"github.com/tenloom/tenloom/secrets"
+	"github.com/tenloom/tenloom/telemetry"
+	"github.com/tenloom/tenloom/tenants"
+	"github.com/tenloom/tenloom/tenants/endpoint"
+)
+
+// platform is every room of one process, wired.
+type platform struct {
+	log       *slog.Logger
+	recorder  *telemetry.Recorder
+	scheduler *scheduler.Scheduler
+	runtime   *sandbox.Runtime
+	servers   *servers
+	resolver  *secrets.Resolver
+	pool      *outbound.Pool
+	http      *http.Client
+	folder    *telemetry.Folder
+	policy    tenants.Policy
+
+	mu     sync.Mutex
+	loaded map[tenants.ComponentID]*handler
+}
+
+// platformConfig is what differs between the commands that run guests.
+type platformConfig struct {
+	manifest  *manifest.Manifest
+	redis     string            // URL of the main server
+	variables map[string]string // --variable
+	cacheDir  string            // compiled code; "" keeps none
+	logDir    string            // of the guests' output; "" keeps none
+	echo      io.Writer         // a copy of the guests' output; may be nil
+	log       *slog.Logger
+}
+
+// history is how many invocations the process remembers.
+const history = 1000
+
+func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error) {
+	p := &platform{log: c.log, recorder: telemetry.New(history), policy: tenants.DefaultPolicy(), loaded: map[tenants.ComponentID]*handler{}}
+	defer func() {
+		if err != nil {
+			p.close(ctx)
+		}
+	}()
+	endpoint.LogTo(c.log)
+	p.resolver = secrets.NewResolver(declared(c.manifest), secrets.Static(c.variables), secrets.Env("TENLOOM_VARIABLE_", "SPIN_VARIABLE_"))
+	if p.runtime, err = sandbox.New(ctx, sandbox.Config{CacheDir: c.cacheDir, Log: c.log}); err != nil {
+		return nil, err
+	}
+	if p.scheduler, err = scheduler.New(scheduler.Config{Recorder: p.recorder, Log: c.log}); err != nil {
+		return nil, err
+	}
+	p.scheduler.SetPolicy(tenants.Demo, p.policy)
+	p.servers = newServers(c.redis, p.scheduler.AddEndpoint)
+	if c.logDir != "" {
+		if p.folder, err = telemetry.OpenFolder(c.logDir, c.echo); err != nil {
+			return nil, err
+		}
+	}
+	// The developer is the operator here: what the manifest lists may be on loopback or a private network.
+	guard := &outbound.Dialer{}
+	p.pool = outbound.NewPool(outbound.PoolConfig{Open: p.openRedis, Dial: guard.DialContext})
+	p.http = outbound.NewHTTPClient(guard.DialContext)
+	return p, nil
+}
+
+func declared(m *manifest.Manifest) []secrets.Variable {
+	all := make([]secrets.Variable, len(m.Variables))
+	for i, v := range m.Variables {
+		all[i] = secrets.Variable{Name: v.Name, Default: v.Default, Required: v.Required, Secret: v.Secret, Description: v.Description}
+	}
+	return all
+}
+
+// openRedis is the outbound pool's way to a server that a guest named.
+func (p *platform) openRedis(address string, dial func(ctx context.Context, network, addr string) (net.Conn, error)) (redis.UniversalClient, error) {
+	resolved, err := p.servers.resolve(address)
+	if err != nil {
+		return nil, err
+	}
+	options, err := endpoint.Parse(asRESP2(resolved))
+	if err != nil {
+		return nil, err
+	}
+	if resolved != address { // dial leads to the address alone, and another server stands for it
+		dial = nil
+	}
+	return options.Client(dial), nil
+}
+
+// asRESP2 chooses what Spin's guests expect where their address does not choose: under RESP 3 some replies have types that they cannot take.
+func asRESP2(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Query().Has("protocol") {
+		return address
+	}
+	u.RawQuery = "protocol=2"
+	return u.String()
+}
+
+// system is the platform as a deployment reaches it.
+func (p *platform) system() deploy.System {
+	return deploy.System{
+		Policy: p.policy, MaxModule: maxModule,
+		Required:   p.resolver.Check,
+		Render:     p.resolver.Render,
+		CheckHosts: func(entries []string) error { _, err := outbound.Parse(entries, nil); return withNext(err) },
+		Endpoint: func(ctx context.Context, address string) (tenants.EndpointID, error) {
+			one, err := p.servers.open(ctx, address)
+			if err != nil {
+				return "", err
+			}
+			return one.id, nil
+		},
+		Load:  p.load,
+		Apply: p.apply,
+	}
+}
+
+// withNext gives an error that knows its next step the method that deploy asks for.
+func withNext(err error) error {
+	var entry *outbound.EntryError
+	var module *sandbox.CompileError
+	switch {
+	case errors.As(err, &entry):
+		return hint{errors.New(entry.Problem), entry.Next}
+	case errors.As(err, &module):
+		return hint{errors.New(module.Detail), module.Next}
+	}
+	return err
+}
+
+const maxModule = 64 << 20 // bytes
+
+// load compiles a unit, binds it to what it may do, and initialises it once.
+func (p *platform) load(ctx context.Context, u deploy.Unit) error {
+	program, err := p.runtime.Compile(ctx, u.Wasm)
+	if err != nil {
+		return withNext(err)
+	}
+	if p.folder != nil {
+		if err := p.folder.Touch(u.Component.ID); err != nil {
+			return err
+		}
+	}
+	host, err := p.host(u)
+	if err != nil {
+		return err
+	}
+	bound := program.Bind(sandbox.Binding{
+		Host: host, Env: u.Component.Environment, Files: u.Files, Memory: u.Limits.Memory, Timeout: u.Limits.Timeout,
+		Lines: func(l sandbox.Line) { p.line(u, telemetry.Stream(l.Stream), l.Text) },
+	})
+	if err := bound.Check(ctx); err != nil {
+		return errors.New(named(err, u.Component.ID))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.loaded[u.Component.ID] = &handler{program: program, component: bound, log: p.log.With("tenant", u.Tenant, "app", u.App, "component", u.Component.ID)}
+	return nil
+}
+
+func (p *platform) line(u deploy.Unit, stream telemetry.Stream, text []byte) {
+	if p.folder != nil {
+		p.folder.Write(telemetry.Line{At: time.Now(), Tenant: u.Tenant, App: u.App, Component: u.Component.ID, Stream: stream, Text: text})
+	}
+}
+
+// host is what one component may reach.
+func (p *platform) host(u deploy.Unit) (*spin.Host, error) {
+	allowed, err := allowList(u.Component, p.resolver)
+	if err != nil {
+		return nil, err
+	}
+	h := &spin.Host{
+		Gate: &outbound.Gate{
+			Allowed: allowed, Pool: p.pool, HTTP: p.http,
+			Denied: func(d *outbound.Denied) {
+				p.line(u, telemetry.Stderr, []byte(d.Error()+"; to allow it, add to [component."+string(u.Component.ID)+"]: "+d.Hint))
+			},
+		},
+		Variables: p.variables(u.Component),
+		Stores:    map[string]spin.Store{},
+	}
+	for _, label := range u.Component.KeyValueStores {
+		main, err := p.servers.open(context.Background(), p.servers.main)
+		if err != nil {
+			return nil, fmt.Errorf("open key-value store %q: %w", label, err)
+		}
+		h.Stores[label] = spin.NewRedisStore(main.client, fmt.Sprintf("tenloom:kv:%s/%s/%s", u.Tenant, u.App, label))
+	}
+	return h, nil
+}
+
+// variables answers a guest's question for one of its component's variables, as the application's variables stand at that moment.
+func (p *platform) variables(c *manifest.Component) func(context.Context, string) (string, error) {
+	return func(ctx context.Context, name string) (string, error) {
+		if err := tenants.CheckVariableKey(name); err != nil {
+			return "", fmt.Errorf("%w: %w", spin.ErrInvalidName, err)
+		}
+		text, ok := c.Variables[name]
+		if !ok {
+			return "", fmt.Errorf("%w: component %s has no variable %q", spin.ErrUndefined, c.ID, name)
+		}
+		value, err := p.resolver.Render(ctx, text.Template)
+		switch {
+		case errors.Is(err, secrets.ErrUndefined):
+			return "", fmt.Errorf("%w: %w", spin.ErrUndefined, err)
+		case err != nil:
+			return "", fmt.Errorf("%w: %w", spin.ErrProvider, err)
+		}
+		return value, nil
+	}
+}
+
+// allowList prepares a component's allow list. It is rendered for each use, because variables change, and read again when it came out
+// different.
+func allowList(c *manifest.Component, r *secrets.Resolver) (func(context.Context) (*outbound.Allowed, error), error) {
+	legacy, err := legacyHosts(c)
+	if err != nil {
+		return nil, err
+	}
+	raw := make([]string, len(c.AllowedOutboundHosts))
+	templates := map[string]tenants.Template{}
+	for i, t := range c.AllowedOutboundHosts {
+		raw[i], templates[t.Raw] = t.Raw, t.Template
+	}
+	var mu sync.Mutex
+	var last []string
+	var read *outbound.Allowed
+	return func(ctx context.Context) (*outbound.Allowed, error) {
+		entries, err := outbound.Render(raw, func(entry string) (string, error) { return r.Render(ctx, templates[entry]) })
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, legacy...)
+		mu.Lock()
+		defer mu.Unlock()
+		if read != nil && slices.Equal(entries, last) {
+			return read, nil
+		}
+		if read, err = outbound.Parse(entries, nil); err != nil {
+			return nil, err
+		}
+		last = entries
+		return read, nil
+	}, nil
+}
+
+// legacyHosts are the entries that version 1 manifests imply: allowed_http_hosts, and the default grant where nothing is said.
+func legacyHosts(c *manifest.Component) ([]string, error) {
+	var hosts []string
+	for _, t := range c.AllowedHTTPHosts {
+		hosts = append(hosts, t.Raw)
+	}
+	entries, err := outbound.ConvertHTTPHosts(hosts)
+	if err != nil {
+		return nil, err
+	}
+	if !c.HostsGiven {
+		entries = append(entries, outbound.V1DefaultGrant...)
+	}
+	return entries, nil
+}
+
+// apply makes a version's triggers active.
+func (p *platform) apply(v *deploy.Version) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]scheduler.Trigger, len(v.Triggers))
+	for i, t := range v.Triggers {
+		all[i] = scheduler.Trigger{Trigger: t, Invoker: p.loaded[t.Component]}
+	}
+	return p.scheduler.Apply(v.Tenant, v.App, all)
+}
+
+// close releases everything that was opened; the scheduler was shut down before, or never got a trigger.
+func (p *platform) close(ctx context.Context) error {
+	var err error
+	if p.scheduler != nil {
+		_, e := p.scheduler.Shutdown(ctx)
+		err = errors.Join(err, e)
+	}
+	if p.pool != nil {
+		p.pool.Close()
+	}
+	if p.servers != nil {
+		p.servers.close()
+	}
+	if p.runtime != nil {
+		err = errors.Join(err, p.runtime.Close(ctx))
+	}
+	if p.folder != nil {
+		err = errors.Join(err, p.folder.Close())
+	}
+	return err
+}
+
+// stateDir is where a command keeps what outlives it: compiled code, and the sample application.
+func stateDir(flag, appDir string) (string, error) {
+	dir := flag
+	if dir == "" {
+		dir = filepath.Join(appDir, ".tenloom")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make state directory: %w", err)
+	}
+	return filepath.Abs(dir)
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+)
+
+// BenchmarkPromises measures the numbers that the project promises, and prints one line for each:
+//
+//	name <tab> value <tab> target <tab> ok|short
+//
+// Each is a ratio within one run where it can be, because machines differ and are shared. A number that falls short is printed, not hidden,
+// and does not fail the run.
+func BenchmarkPromises(b *testing.B) {
+	for _, p := range promises {
+		b.Run(p.name, func(b *testing.B) {
+			value := p.measure(b)
+			verdict := "short"
+			if p.least && value >= p.target || !p.least && value <= p.target {
+				verdict = "ok"
+			}
+			sign := "<="
+			if p.least {
+				sign = ">="
+			}
+			fmt.Printf("\n%s\t%.4g %s\t%s %g %s\t%s\n", p.name, value, p.unit, sign, p.target, p.unit, verdict)
+			b.ReportMetric(value, p.unit)
+			b.ReportMetric(0, "ns/op") // the time of one pass means nothing
+		})
+	}
+}
+
+// promise is one number: at least or at most the target.
+type promise struct {
+	name, unit string
+	least      bool
+	target     float64
+	measure    func(b *testing.B) float64
+}
+
+var promises = []promise{
+	{"path.naive", "x", true, 1.0, pathNaive},
+	{"redis.back", "s", false, 1.0, redisBack},
+	{"slow.neighbour", "x", false, 3.0, slowNeighbour},
+	{"up.warm", "ms", false, 300, upWarm},
+	{"up.cold", "s", false, 120, upCold},
+}
+
+// median runs a measurement several times, each time afresh, so that a slow moment of the machine does not decide.
+func median(b *testing.B, rounds int, measure func() float64) float64 {
+	b.Helper()
+	var all []float64
+	for range rounds {
+		all = append(all, measure())
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+var background = context.Background()

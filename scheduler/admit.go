@@ -1,0 +1,128 @@
+package scheduler
+
+import (
+	"time"
+
+	"github.com/tenloom/tenloom/tenants"
+)
+
+// arrival is a delivery between routes and the queue.
+type arrival struct {
+	trigger *triggerQueue
+	message *Message
+	outcome tenants.Outcome // of one that was refused
+	reason  tenants.Reason
+}
+
+// admit decides over the arrivals of one read. It is the one place that says no before memory is spent: every refusal has an Outcome and,
+// where it is a drop, a Reason. What it gave up appears in refused, which may reuse the arrivals' memory.
+func (q *queue) admit(arrivals []arrival, now time.Time) (refused []arrival) {
+	refused = arrivals[:0] // an arrival gives rise to one refusal at most, and is read before it is overwritten
+	for _, a := range arrivals {
+		if no, is := q.decide(a, now); is {
+			refused = append(refused, no)
+		}
+	}
+	return refused
+}
+
+// decide puts a into the queue, or returns what has to go instead: a itself, or an older delivery that made room for it.
+func (q *queue) decide(a arrival, now time.Time) (no arrival, is bool) {
+	t, tenant := a.trigger, a.trigger.tenant
+	if t.removed {
+		return refuse(a, tenants.Dropped, tenants.Removed)
+	}
+	if !tenant.token(now) {
+		return refuse(a, tenants.Throttled, tenants.NoReason)
+	}
+	full := q.full(t, a.message)
+	if full == tenants.NoReason {
+		q.put(t, a.message, now)
+		return a, false
+	}
+	switch t.Limits.Overflow {
+	case tenants.DropOldest:
+		return q.dropOldest(a, full, now)
+	case tenants.Coalesce:
+		return q.coalesce(a, full)
+	}
+	return refuse(a, tenants.Dropped, full)
+}
+
+func refuse(a arrival, o tenants.Outcome, r tenants.Reason) (arrival, bool) {
+	a.outcome, a.reason = o, r
+	return a, true
+}
+
+// full tells why a message does not fit. One trigger may fill half of its tenant's queue where the tenant has others, so that a slow
+// component does not take the room of its neighbours.
+func (q *queue) full(t *triggerQueue, m *Message) tenants.Reason {
+	tenant := t.tenant
+	share := tenant.policy.QueueCount
+	if tenant.members > 1 {
+		share = max(share/2, 1)
+	}
+	switch {
+	case tenant.count >= tenant.policy.QueueCount || t.waiting.n >= share:
+		return tenants.QueueFull
+	case tenant.bytes+m.cost() > tenant.policy.QueueBytes:
+		return tenants.QueueBytes
+	}
+	return tenants.NoReason
+}
+
+// dropOldest gives up the delivery of the same trigger that waited longest, if that makes room.
+func (q *queue) dropOldest(a arrival, full tenants.Reason, now time.Time) (arrival, bool) {
+	t := a.trigger
+	if t.waiting.n == 0 || full == tenants.QueueBytes && (*t.waiting.at(0)).cost() < a.message.cost() {
+		return refuse(a, tenants.Dropped, full)
+	}
+	old := q.take(t)
+	q.put(t, a.message, now)
+	return arrival{trigger: t, message: old, outcome: tenants.Dropped, reason: tenants.Oldest}, true
+}
+
+// coalesceDepth is how far back a full queue is searched for a waiting message of the same channel.
+const coalesceDepth = 256
+
+// coalesce puts the message in the place of the newest waiting one of the same channel and trigger.
+func (q *queue) coalesce(a arrival, full tenants.Reason) (arrival, bool) {
+	t := a.trigger
+	for i := t.waiting.n - 1; i >= 0 && i >= t.waiting.n-coalesceDepth; i-- {
+		place := t.waiting.at(i)
+		old := *place
+		if old.sameChannel(a.message) && t.tenant.bytes-old.cost()+a.message.cost() <= t.tenant.policy.QueueBytes {
+			t.tenant.bytes += a.message.cost() - old.cost()
+			*place = a.message
+			return arrival{trigger: t, message: old, outcome: tenants.Dropped, reason: tenants.Coalesced}, true
+		}
+	}
+	return refuse(a, tenants.Dropped, full)
+}
+
+func (m *Message) sameChannel(o *Message) bool {
+	return m.channel == o.channel && string(m.buf[:m.at]) == string(o.buf[:o.at])
+}
+
+// token takes one from the tenant's bucket, which fills by Rate for each second up to Burst.
+func (t *tenantQueue) token(now time.Time) bool {
+	rate := t.policy.Rate
+	if rate <= 0 {
+		return true
+	}
+	burst := float64(t.policy.Burst)
+	if burst <= 0 {
+		burst = max(rate, 1)
+	}
+	if t.filled.IsZero() {
+		t.tokens = burst
+	} else if since := now.Sub(t.filled); since > 0 {
+		t.tokens = min(burst, t.tokens+rate*since.Seconds())
+	}
+	t.filled = now
+	if t.tokens < 1 {
+		return false
+	}
+	t.tokens--
+	return true
+}

@@ -1,0 +1,89 @@
+package scheduler
+
+import (
+	"time"
+
+	"github.com/tenloom/tenloom/tenants"
+)
+
+// receive is the hub's sink: it takes the frames of one read through routes and admit into the queue, and wakes a worker. It runs on the
+// reader's goroutine, holds one lock once, and calls no guest.
+func (s *Scheduler) receive(ep *endpoint, at time.Time, frames []frame) {
+	routes := s.table.Load()
+	arrivals := ep.arrivals[:0]
+	for i := range frames {
+		f := &frames[i]
+		r := routes.find(ep.index, f)
+		if r == nil {
+			continue
+		}
+		for _, tap := range r.taps {
+			tap.offer(f, at)
+		}
+		if len(r.triggers) == 0 {
+			continue
+		}
+		m := s.message(ep, r, f, at)
+		for _, t := range r.triggers {
+			t.tenant.account.Receive(1)
+			arrivals = append(arrivals, arrival{trigger: t, message: m})
+		}
+	}
+	ep.arrivals = arrivals
+	if len(arrivals) == 0 {
+		return
+	}
+	s.queue.mu.Lock()
+	refused := s.queue.admit(arrivals, at)
+	w := s.wake()
+	s.queue.mu.Unlock()
+	s.submit(w)
+	for _, a := range refused {
+		s.refuse(&ep.record, a, at)
+	}
+	clear(arrivals) // the reader keeps no message alive
+}
+
+// message copies a frame and gives it its id.
+func (s *Scheduler) message(ep *endpoint, r *route, f *frame, at time.Time) *Message {
+	var m *Message
+	if f.kind == 'p' {
+		m = newMessage(f, "", r.name, at, len(r.triggers))
+	} else {
+		m = newMessage(f, r.name, "", at, len(r.triggers))
+	}
+	if s.follows.some.Load() {
+		m.follow = s.follows.claim(ep.index, f)
+	}
+	if m.follow != nil {
+		m.ID = m.follow.ID
+	} else {
+		m.ID = tenants.MessageID(s.ids.Next(at))
+	}
+	return m
+}
+
+// gap counts an interruption for every tenant that it concerned.
+func (s *Scheduler) gap(ep *endpoint, g Gap) {
+	if s.intake.Err() != nil {
+		return // not an interruption: no more messages are wanted
+	}
+	s.config.Log.Warn("subscriptions were interrupted: messages published meanwhile are lost", "endpoint", ep.Name,
+		"seconds", g.Until.Sub(g.Since).Seconds(), "targets", g.Targets, "cause", g.Cause)
+	s.mu.Lock()
+	concerned := map[*tenantQueue]bool{}
+	for _, triggers := range s.apps {
+		for _, t := range triggers {
+			if t.Endpoint == ep.ID {
+				concerned[t.tenant] = true
+			}
+		}
+	}
+	s.mu.Unlock()
+	for t := range concerned {
+		t.account.Gap()
+	}
+	if s.config.OnGap != nil {
+		s.config.OnGap(g)
+	}
+}

@@ -1,0 +1,245 @@
+package scheduler
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tenloom/tenloom/telemetry"
+	"github.com/tenloom/tenloom/tenants"
+)
+
+// model is the queue as one would write it without thinking of cost: a list of names for each trigger.
+type model struct {
+	waiting map[*triggerQueue][]string
+	running map[*triggerQueue]int
+	bytes   map[*tenantQueue]int64
+}
+
+func (m *model) count(t *tenantQueue) (n int) {
+	for q, names := range m.waiting {
+		if q.tenant == t {
+			n += len(names)
+		}
+	}
+	return n
+}
+
+func (m *model) slots(t *tenantQueue) (n int) {
+	for q, runs := range m.running {
+		if q.tenant == t {
+			n += runs
+		}
+	}
+	return n
+}
+
+func waitingMessage(name string, size int, at time.Time) *Message {
+	m := newMessage(&frame{channel: []byte(name), payload: make([]byte, size)}, "", "p", at, 1)
+	return m
+}
+
+// TestQueueAgainstModel applies random operations to the queue and to the model and compares what both hold after each.
+func TestQueueAgainstModel(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		now := time.Unix(1000, 0)
+		q := &queue{slots: 1 + r.IntN(8), shared: true}
+		m := &model{waiting: map[*triggerQueue][]string{}, running: map[*triggerQueue]int{}, bytes: map[*tenantQueue]int64{}}
+		var triggers []*triggerQueue
+		for i := range 3 {
+			policy := tenants.Policy{Weight: 1 + i, QueueCount: 4 + r.IntN(20), QueueBytes: 4000 + r.Int64N(4000)}
+			owner := newTenantQueue(tenants.ID(fmt.Sprint("t", i)), policy, telemetry.New(1).Account("t"))
+			for range 1 + r.IntN(3) {
+				limits := tenants.Limits{Concurrency: 1 + r.IntN(3), Overflow: tenants.Overflow(r.IntN(3))}
+				triggers = append(triggers, newTriggerQueue(Trigger{Trigger: tenants.Trigger{Limits: limits}}, owner))
+				owner.members++
+			}
+		}
+		var flying []*run
+		for step := range 400 {
+			now = now.Add(time.Duration(r.IntN(1000)) * time.Microsecond)
+			switch r.IntN(3) {
+			case 0:
+				tq := triggers[r.IntN(len(triggers))]
+				msg := waitingMessage(fmt.Sprintf("%d-%d", r.IntN(3), step), r.IntN(600), now)
+				m.admit(t, q, tq, msg, now)
+			case 1:
+				one := new(run)
+				if q.busy >= q.slots {
+					continue
+				}
+				if !q.next(one, now) {
+					m.nothingMayRun(t, q, triggers)
+					continue
+				}
+				q.busy++
+				m.took(t, q, one)
+				flying = append(flying, one)
+			case 2:
+				if len(flying) == 0 {
+					continue
+				}
+				i := r.IntN(len(flying))
+				one := flying[i]
+				flying = slices.Delete(flying, i, i+1)
+				q.done(one, time.Duration(r.IntN(3000))*time.Microsecond, now)
+				q.busy--
+				m.running[one.trigger]--
+			}
+			m.compare(t, q, triggers, flying)
+		}
+	}
+}
+
+// admit says what must become of a message, and holds the queue's answer against it.
+func (m *model) admit(t *testing.T, q *queue, tq *triggerQueue, msg *Message, now time.Time) {
+	t.Helper()
+	policy, names := tq.tenant.policy, m.waiting[tq]
+	share := policy.QueueCount
+	if tq.tenant.members > 1 {
+		share = max(share/2, 1)
+	}
+	fits := m.count(tq.tenant) < policy.QueueCount && len(names) < share && m.bytes[tq.tenant]+msg.cost() <= policy.QueueBytes
+	refused := q.admit([]arrival{{trigger: tq, message: msg}}, now)
+	switch {
+	case fits:
+		if len(refused) > 0 {
+			t.Fatalf("refused %v although it fits", refused[0].reason)
+		}
+		m.waiting[tq] = append(names, msg.Channel())
+		m.bytes[tq.tenant] += msg.cost()
+	case len(refused) != 1 || refused[0].outcome != tenants.Dropped:
+		t.Fatalf("a full queue gave up %d deliveries, want 1 dropped", len(refused))
+	case refused[0].message == msg:
+		if reason := refused[0].reason; reason != tenants.QueueFull && reason != tenants.QueueBytes {
+			t.Fatalf("refused the new one for %v", reason)
+		}
+	case refused[0].reason == tenants.Oldest:
+		if len(names) == 0 || names[0] != refused[0].message.Channel() {
+			t.Fatalf("gave up %s, not the oldest of %v", refused[0].message.Channel(), names)
+		}
+		m.waiting[tq] = append(slices.Clone(names[1:]), msg.Channel())
+		m.bytes[tq.tenant] += msg.cost() - refused[0].message.cost()
+	case refused[0].reason == tenants.Coalesced:
+		t.Fatal("coalesced messages of different channels")
+	}
+}
+
+func (m *model) took(t *testing.T, q *queue, one *run) {
+	t.Helper()
+	tq := one.trigger
+	for _, msg := range one.messages {
+		if m.waiting[tq][0] != msg.Channel() {
+			t.Fatalf("took %s, first is %s", msg.Channel(), m.waiting[tq][0])
+		}
+		m.waiting[tq] = m.waiting[tq][1:]
+		m.bytes[tq.tenant] -= msg.cost()
+	}
+	m.running[tq]++
+	if m.running[tq] > tq.Limits.Concurrency {
+		t.Fatalf("%d runs of a trigger with concurrency %d", m.running[tq], tq.Limits.Concurrency)
+	}
+	if n := m.slots(tq.tenant); n > max(q.slots/2, 1) {
+		t.Fatalf("a tenant holds %d of %d slots", n, q.slots)
+	}
+}
+
+// nothingMayRun: the queue is work-conserving.
+func (m *model) nothingMayRun(t *testing.T, q *queue, triggers []*triggerQueue) {
+	t.Helper()
+	for _, tq := range triggers {
+		if len(m.waiting[tq]) > 0 && m.running[tq] < tq.Limits.Concurrency && m.slots(tq.tenant) < max(q.slots/2, 1) {
+			t.Fatal("a slot is free and work may run, but the queue gave none")
+		}
+	}
+}
+
+func (m *model) compare(t *testing.T, q *queue, triggers []*triggerQueue, flying []*run) {
+	t.Helper()
+	total, inFlight := 0, 0
+	for _, tq := range triggers {
+		if tq.waiting.n != len(m.waiting[tq]) {
+			t.Fatalf("%d wait, want %d", tq.waiting.n, len(m.waiting[tq]))
+		}
+		total += tq.waiting.n
+		if tq.tenant.count != m.count(tq.tenant) || tq.tenant.bytes != m.bytes[tq.tenant] {
+			t.Fatalf("tenant holds %d, %d bytes; want %d, %d", tq.tenant.count, tq.tenant.bytes, m.count(tq.tenant), m.bytes[tq.tenant])
+		}
+	}
+	for _, one := range flying {
+		inFlight += len(one.messages)
+	}
+	if q.waiting != total || q.flying != inFlight {
+		t.Fatalf("queue says %d waiting, %d in flight; want %d, %d", q.waiting, q.flying, total, inFlight)
+	}
+}
+
+func TestCoalesceKeepsNewestOfEachChannel(t *testing.T) {
+	now := time.Unix(1000, 0)
+	q := &queue{slots: 1}
+	owner := newTenantQueue("t", tenants.Policy{QueueCount: 3, QueueBytes: 1 << 20}, telemetry.New(1).Account("t"))
+	owner.members = 1
+	tq := newTriggerQueue(Trigger{Trigger: tenants.Trigger{Limits: tenants.Limits{Overflow: tenants.Coalesce}}}, owner)
+	for i, channel := range []string{"a", "b", "c"} {
+		if no := q.admit([]arrival{{trigger: tq, message: waitingMessage(channel, i, now)}}, now); len(no) > 0 {
+			t.Fatalf("refused %s", channel)
+		}
+	}
+	newest := waitingMessage("b", 9, now)
+	no := q.admit([]arrival{{trigger: tq, message: newest}}, now)
+	if len(no) != 1 || no[0].reason != tenants.Coalesced || no[0].message == newest {
+		t.Fatalf("got %+v, want the older b coalesced", no)
+	}
+	if no := q.admit([]arrival{{trigger: tq, message: waitingMessage("d", 0, now)}}, now); len(no) != 1 || no[0].reason != tenants.QueueFull {
+		t.Fatalf("got %+v, want d refused", no)
+	}
+	var got []string
+	var r run
+	for q.next(&r, now) {
+		got = append(got, fmt.Sprint(r.messages[0].Channel(), len(r.messages[0].Payload())))
+		q.done(&r, time.Microsecond, now)
+		if len(r.messages) > 1 {
+			for _, m := range r.messages[1:] {
+				got = append(got, fmt.Sprint(m.Channel(), len(m.Payload())))
+			}
+		}
+	}
+	if want := []string{"a0", "b9", "c2"}; !slices.Equal(got, want) {
+		t.Fatalf("got %v, want %v", got, want)
+	}
+}
+
+func TestRate(t *testing.T) {
+	now := time.Unix(1000, 0)
+	owner := newTenantQueue("t", tenants.Policy{Rate: 10, Burst: 5}, telemetry.New(1).Account("t"))
+	admitted := 0
+	for range 1000 { // one second in steps of a millisecond, ten arrivals each
+		for range 10 {
+			if owner.token(now) {
+				admitted++
+			}
+		}
+		now = now.Add(time.Millisecond)
+	}
+	if admitted != 14 && admitted != 15 { // the burst, and ten for the second, less what has not filled yet
+		t.Fatalf("admitted %d, want 5 + 10", admitted)
+	}
+}
+
+func TestMaxWaitExpires(t *testing.T) {
+	now := time.Unix(1000, 0)
+	q := &queue{slots: 1}
+	owner := newTenantQueue("t", tenants.DefaultPolicy(), telemetry.New(1).Account("t"))
+	tq := newTriggerQueue(Trigger{Trigger: tenants.Trigger{Limits: tenants.Limits{MaxWait: time.Second}}}, owner)
+	q.admit([]arrival{{trigger: tq, message: waitingMessage("old", 0, now)}, {trigger: tq, message: waitingMessage("new", 0, now.Add(time.Second))}}, now)
+	var r run
+	if !q.next(&r, now.Add(1500*time.Millisecond)) {
+		t.Fatal("nothing to run")
+	}
+	if len(r.expired) != 1 || r.expired[0].Channel() != "old" || len(r.messages) != 1 || r.messages[0].Channel() != "new" {
+		t.Fatalf("expired %d, running %d", len(r.expired), len(r.messages))
+	}
+}

@@ -1,0 +1,78 @@
+package scheduler
+
+import "github.com/tenloom/tenloom/tenants"
+
+// table says which triggers and taps a frame wakes. It is immutable: a change makes a new one, and a Message sees one table, the old or the
+// new, never a mix.
+type table struct {
+	endpoints []endpointRoutes // by the endpoint's index
+}
+
+type endpointRoutes struct {
+	exact   map[string]*route
+	pattern map[string]*route
+}
+
+// route is one target of one endpoint.
+type route struct {
+	name     string
+	triggers []*triggerQueue
+	taps     []*Tap
+}
+
+// find returns where a frame goes, or nil: between an unsubscribe and its acknowledgement frames may still come.
+func (t *table) find(endpoint int, f *frame) *route {
+	if endpoint >= len(t.endpoints) {
+		return nil
+	}
+	if f.kind == 'p' {
+		return t.endpoints[endpoint].pattern[string(f.pattern)]
+	}
+	return t.endpoints[endpoint].exact[string(f.channel)]
+}
+
+// matching calls visit for each route that a message published on channel takes.
+func (t *table) matching(endpoint int, channel string, visit func(tenants.Target, *route)) {
+	if endpoint >= len(t.endpoints) {
+		return
+	}
+	if r := t.endpoints[endpoint].exact[channel]; r != nil {
+		visit(tenants.Target{Kind: tenants.Exact, Name: channel}, r)
+	}
+	for pattern, r := range t.endpoints[endpoint].pattern {
+		if Match(pattern, channel) {
+			visit(tenants.Target{Kind: tenants.Pattern, Name: pattern}, r)
+		}
+	}
+}
+
+// build makes the table for all triggers and taps.
+func build(endpoints int, triggers []*triggerQueue, taps []*Tap, index map[tenants.EndpointID]int) *table {
+	t := &table{endpoints: make([]endpointRoutes, endpoints)}
+	for i := range t.endpoints {
+		t.endpoints[i] = endpointRoutes{exact: map[string]*route{}, pattern: map[string]*route{}}
+	}
+	at := func(e tenants.EndpointID, target tenants.Target) *route {
+		routes := t.endpoints[index[e]].exact
+		if target.Kind == tenants.Pattern {
+			routes = t.endpoints[index[e]].pattern
+		}
+		r := routes[target.Name]
+		if r == nil {
+			r = &route{name: target.Name}
+			routes[target.Name] = r
+		}
+		return r
+	}
+	for _, q := range triggers {
+		r := at(q.Endpoint, q.Target)
+		r.triggers = append(r.triggers, q)
+	}
+	for _, tap := range taps {
+		for _, target := range tap.targets {
+			r := at(tap.endpoint, target)
+			r.taps = append(r.taps, tap)
+		}
+	}
+	return t
+}

@@ -1,0 +1,112 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/ants/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tenloom/tenloom/telemetry"
+	"github.com/tenloom/tenloom/tenants"
+)
+
+// Config says what a Scheduler has at hand.
+type Config struct {
+	Slots    int // invocations at once, over all tenants; default 32 for each CPU
+	Recorder *telemetry.Recorder
+	Log      *slog.Logger
+	OnGap    func(Gap) // told of each interruption of subscriptions, from the hub's goroutine; must not block; may be nil
+}
+
+// Trigger is a tenants.Trigger with what runs it.
+type Trigger struct {
+	tenants.Trigger
+	Invoker Invoker
+}
+
+// Scheduler is the message path of one process. It has two lifetimes: intake, which Shutdown ends first, and work, which ends when nothing
+// waits any more.
+type Scheduler struct {
+	config  Config
+	ids     tenants.ULIDs
+	table   atomic.Pointer[table]
+	follows follows
+
+	queue  queue
+	waking bool      // a worker is between wake and its first look; under queue.mu
+	idle   []*worker // made before and free now; under queue.mu, as many as slots at most
+	rest   chan struct{}
+	pool   *ants.Pool
+
+	intake     context.Context // ends when no more messages are wanted
+	stopIntake context.CancelFunc
+	work       context.Context // ends when running handlers must give up
+	stopWork   context.CancelFunc
+	hubs       errgroup.Group
+
+	mu        sync.Mutex // what follows changes by deploys and taps, never by messages
+	endpoints []*endpoint
+	index     map[tenants.EndpointID]int
+	tenants   map[tenants.ID]*tenantQueue
+	apps      map[appKey][]*triggerQueue
+	taps      []*Tap
+	closed    bool
+}
+
+type appKey struct {
+	tenant tenants.ID
+	app    tenants.AppName
+}
+
+// endpoint is a hub and what its reader goroutine uses from read to read.
+type endpoint struct {
+	Endpoint
+	index    int
+	hub      *hub
+	arrivals []arrival        // the reader's alone
+	record   telemetry.Record // the reader's alone
+}
+
+// New makes a Scheduler. It does nothing until it is given endpoints and triggers; Shutdown ends it.
+func New(c Config) (*Scheduler, error) {
+	if c.Slots == 0 {
+		c.Slots = 32 * runtime.GOMAXPROCS(0)
+	}
+	pool, err := ants.NewPool(2 * c.Slots) // a goroutine that has freed its slot may not be back in the pool yet when the slot is taken again
+	if err != nil {
+		return nil, fmt.Errorf("make worker pool: %w", err)
+	}
+	s := &Scheduler{
+		config: c, pool: pool, rest: make(chan struct{}, 1),
+		index: map[tenants.EndpointID]int{}, tenants: map[tenants.ID]*tenantQueue{}, apps: map[appKey][]*triggerQueue{},
+	}
+	s.queue.slots = c.Slots
+	s.intake, s.stopIntake = context.WithCancel(context.Background())
+	s.work, s.stopWork = context.WithCancel(context.Background())
+	s.table.Store(&table{})
+	return s, nil
+}
+
+// AddEndpoint begins to keep a connection to a Redis server. Adding an endpoint again does nothing.
+func (s *Scheduler) AddEndpoint(e Endpoint) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.index[e.ID]; ok || s.closed {
+		return
+	}
+	ep := &endpoint{Endpoint: e, index: len(s.endpoints)}
+	ep.hub = newHub(e, hubConfig{
+		sink: func(at time.Time, frames []frame) { s.receive(ep, at, frames) },
+		gap:  func(g Gap) { s.gap(ep, g) },
+		log:  s.config.Log,
+	})
+	s.endpoints = append(s.endpoints, ep)
+	s.index[e.ID] = ep.index
+	s.hubs.Go(func() error { return ep.hub.Run(s.intake) })
+}

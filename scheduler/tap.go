@@ -1,0 +1,82 @@
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tenloom/tenloom/tenants"
+)
+
+// Tap hands the messages of some targets to somebody who watches: the subscribe command, the console. It is no Delivery: nothing is run, and
+// a watcher who is slower than the messages loses some, which are counted.
+type Tap struct {
+	C <-chan Tapped // closed by Close
+
+	c        chan Tapped
+	endpoint tenants.EndpointID
+	targets  []tenants.Target
+	lost     atomic.Int64
+	close    func()
+}
+
+// Tapped is one message seen by a Tap.
+type Tapped struct {
+	Channel, Pattern string
+	Payload          []byte
+	Received         time.Time
+}
+
+// Lost is how many messages the watcher was too slow for.
+func (t *Tap) Lost() int64 { return t.lost.Load() }
+
+// Close ends the tap and its subscriptions.
+func (t *Tap) Close() { t.close() }
+
+// offer is called by the reader and never blocks.
+func (t *Tap) offer(f *frame, at time.Time) {
+	if len(t.c) == cap(t.c) {
+		t.lost.Add(1) // only the reader of this endpoint sends, so there is room whenever this is not so
+		return
+	}
+	t.c <- Tapped{Channel: string(f.channel), Pattern: string(f.pattern), Payload: []byte(string(f.payload)), Received: at}
+}
+
+func (t *Tap) String() string {
+	names := make([]string, len(t.targets))
+	for i, target := range t.targets {
+		names[i] = target.Name
+	}
+	return "tap on " + strings.Join(names, ", ")
+}
+
+// Tap begins to watch targets of an endpoint. buffer is how many messages may wait for the watcher before some are lost.
+func (s *Scheduler) Tap(id tenants.EndpointID, targets []tenants.Target, buffer int) (*Tap, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.index[id]; !ok {
+		return nil, fmt.Errorf("tap: %w endpoint %q", ErrUnknown, id)
+	}
+	c := make(chan Tapped, max(buffer, 1))
+	t := &Tap{C: c, c: c, endpoint: id, targets: targets}
+	t.close = sync.OnceFunc(func() { s.untap(t) })
+	for _, target := range targets {
+		s.hub(id).Add(target)
+	}
+	s.taps = append(s.taps, t)
+	s.swap()
+	return t, nil
+}
+
+func (s *Scheduler) untap(t *Tap) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taps = slices.DeleteFunc(slices.Clone(s.taps), func(o *Tap) bool { return o == t })
+	s.swap()
+	for _, target := range t.targets {
+		s.hub(t.endpoint).Remove(target)
+	}
+}

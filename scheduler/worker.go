@@ -1,0 +1,142 @@
+package scheduler
+
+import (
+	"context"
+	"time"
+
+	"github.com/tenloom/tenloom/telemetry"
+	"github.com/tenloom/tenloom/tenants"
+)
+
+// Invoker runs a trigger's component on one delivery. It is called by many workers at once, returns when the handler has ended, and must
+// return soon after ctx has ended.
+type Invoker interface {
+	Invoke(ctx context.Context, d *Delivery) Result
+}
+
+// Result is how an invocation ended.
+type Result struct {
+	Outcome   tenants.Outcome // Handled, Failed or TimedOut
+	Err       string          // what the tenant is told
+	Output    []byte          // up to Delivery.KeepOutput bytes of what the guest printed
+	Truncated int64           // bytes of output that were cut
+	Memory    uint64          // peak of linear memory, bytes
+}
+
+// worker is a slot: one goroutine of the pool uses it at a time, from the moment there is work until there is none for it.
+type worker struct {
+	s        *Scheduler
+	run      run
+	delivery Delivery
+	record   telemetry.Record
+	task     func() // w.work, made once so that a submit allocates nothing
+	now      time.Time
+}
+
+// wake takes a free slot, if work waits that may run. The caller holds the queue's lock and submits the returned worker after releasing it.
+//
+// One worker at most is on its way between a wake and its first look at the queue; when it finds a run and there is more, it wakes the next.
+// So a burst wakes as many as it needs, and a single message one.
+func (s *Scheduler) wake() *worker {
+	if s.waking || s.queue.busy == s.queue.slots || s.queue.tenants.n == 0 {
+		return nil
+	}
+	s.waking = true
+	s.queue.busy++
+	if n := len(s.idle); n > 0 {
+		w := s.idle[n-1]
+		s.idle = s.idle[:n-1]
+		return w
+	}
+	w := &worker{s: s}
+	w.task = w.work
+	return w
+}
+
+// submit hands a worker to the pool. The pool is as large as there are slots, so it never waits and never refuses before it is released,
+// which happens when all slots are free.
+func (s *Scheduler) submit(w *worker) {
+	if w == nil {
+		return
+	}
+	if err := s.pool.Submit(w.task); err != nil {
+		panic("scheduler: worker pool refused a slot that is free: " + err.Error())
+	}
+}
+
+// work runs what the queue gives until it gives nothing.
+func (w *worker) work() {
+	s, q := w.s, &w.s.queue
+	q.mu.Lock()
+	s.waking = false
+	for w.now = time.Now(); q.next(&w.run, w.now); {
+		next := s.wake()
+		q.mu.Unlock()
+		s.submit(next)
+
+		took := w.handle()
+
+		q.mu.Lock()
+		q.done(&w.run, took, w.now)
+	}
+	q.busy--
+	s.idle = append(s.idle, w)
+	s.quiet()
+	q.mu.Unlock()
+}
+
+// handle ends every delivery of the run and returns the handlers' time.
+func (w *worker) handle() (took time.Duration) {
+	t := w.run.trigger
+	for _, m := range w.run.expired {
+		w.s.refuse(&w.record, arrival{trigger: t, message: m, outcome: tenants.Expired}, w.now)
+	}
+	for _, m := range w.run.messages {
+		began := w.now
+		d := &w.delivery
+		*d = Delivery{Message: m, Trigger: &t.Trigger.Trigger, Invocation: tenants.InvocationID(w.s.ids.Next(began)), KeepOutput: keepHistory}
+		if m.follow != nil {
+			d.KeepOutput = keepFollowed
+		}
+		result := t.Invoker.Invoke(w.s.work, d)
+		w.now = time.Now()
+		ran := w.now.Sub(began)
+		took += ran
+		w.record = telemetry.Record{
+			Trigger: d.Trigger, Message: m.ID, Invocation: d.Invocation, Bytes: len(m.Payload()), Received: m.Received,
+			Waited: began.Sub(m.Received), Ran: ran, Outcome: result.Outcome, Err: result.Err,
+			Output: result.Output, Truncated: result.Truncated, Memory: result.Memory,
+		}
+		w.s.end(&w.record, t, m)
+	}
+	return took
+}
+
+// What is kept of a guest's output for those who ask later: a little in the history, more where somebody waits for the answer.
+const (
+	keepHistory  = 256
+	keepFollowed = 4 << 10
+)
+
+// refuse ends a delivery that never reached a handler.
+func (s *Scheduler) refuse(rec *telemetry.Record, a arrival, now time.Time) {
+	*rec = telemetry.Record{
+		Trigger: &a.trigger.Trigger.Trigger, Message: a.message.ID, Bytes: len(a.message.Payload()), Received: a.message.Received,
+		Waited: now.Sub(a.message.Received), Outcome: a.outcome, Reason: a.reason,
+	}
+	s.end(rec, a.trigger, a.message)
+}
+
+// end is where every Delivery ends, once.
+func (s *Scheduler) end(rec *telemetry.Record, t *triggerQueue, m *Message) {
+	if m.channel != "" {
+		rec.Channel = m.channel
+	} else {
+		rec.Channel = m.Channel()
+	}
+	t.tenant.account.Record(rec)
+	if m.follow != nil {
+		m.follow.end(rec)
+	}
+	m.release()
+}

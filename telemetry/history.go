@@ -1,0 +1,95 @@
+package telemetry
+
+import (
+	"strings"
+	"sync"
+
+	"github.com/tenloom/tenloom/tenants"
+)
+
+// History remembers the last invocations of all tenants, the newest in place of the oldest.
+type History struct {
+	mu   sync.Mutex
+	ring []entry // length is the bound
+	next int
+	full bool
+}
+
+// entry is a Record in the form that costs least to keep; it is made readable when somebody asks.
+type entry struct {
+	rec    Record
+	output [256]byte
+	cut    int
+}
+
+func newHistory(n int) *History { return &History{ring: make([]entry, max(n, 1))} }
+
+// add keeps deliveries that reached a handler; the others are counted alone.
+func (h *History) add(rec *Record) {
+	if rec.Invocation == (tenants.InvocationID{}) {
+		return
+	}
+	h.mu.Lock()
+	e := &h.ring[h.next]
+	e.rec = *rec
+	if rec.Trigger.Target.Kind != tenants.Exact || rec.Channel != rec.Trigger.Target.Name {
+		e.rec.Channel = strings.Clone(rec.Channel)
+	} else {
+		e.rec.Channel = rec.Trigger.Target.Name
+	}
+	e.cut = copy(e.output[:], rec.Output)
+	e.rec.Truncated += int64(len(rec.Output) - e.cut)
+	e.rec.Output = nil
+	if h.next++; h.next == len(h.ring) {
+		h.next, h.full = 0, true
+	}
+	h.mu.Unlock()
+}
+
+// Last returns up to n invocations of a tenant, newest first.
+func (h *History) Last(tenant tenants.ID, n int) []Invocation {
+	var found []Invocation
+	h.each(func(e *entry) bool {
+		if e.rec.Trigger.Tenant == tenant {
+			found = append(found, e.keep())
+		}
+		return len(found) < n
+	})
+	return found
+}
+
+// Find returns one invocation of a tenant.
+func (h *History) Find(tenant tenants.ID, id string) (in Invocation, ok bool) {
+	u, err := tenants.ParseULID(strings.TrimPrefix(id, "inv_"))
+	if err != nil {
+		return Invocation{}, false
+	}
+	h.each(func(e *entry) bool {
+		if e.rec.Invocation == tenants.InvocationID(u) && e.rec.Trigger.Tenant == tenant {
+			in, ok = e.keep(), true
+		}
+		return !ok
+	})
+	return in, ok
+}
+
+// each visits entries from the newest until visit says no.
+func (h *History) each(visit func(*entry) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := h.next
+	if h.full {
+		n = len(h.ring)
+	}
+	for i := range n {
+		if !visit(&h.ring[(h.next-1-i+len(h.ring))%len(h.ring)]) {
+			return
+		}
+	}
+}
+
+func (e *entry) keep() Invocation {
+	rec := e.rec
+	rec.Output = e.output[:e.cut]
+	return rec.Keep()
+}

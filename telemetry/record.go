@@ -1,0 +1,155 @@
+package telemetry
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tenloom/tenloom/tenants"
+)
+
+// Record is what is known of one Delivery when it ended.
+type Record struct {
+	Trigger    *tenants.Trigger
+	Message    tenants.MessageID
+	Invocation tenants.InvocationID // zero where no handler ran
+	Channel    string               // valid during the call alone
+	Bytes      int                  // of payload
+	Received   time.Time            // read from the socket
+	Waited     time.Duration        // from there to the handler's start, or to the end where none ran
+	Ran        time.Duration        // in the handler
+	Outcome    tenants.Outcome
+	Reason     tenants.Reason // with Dropped
+	Err        string         // with Failed and TimedOut
+	Output     []byte         // the beginning of what the guest printed; valid during the call alone
+	Truncated  int64          // bytes of output that were cut
+	Memory     uint64         // peak of linear memory, bytes
+}
+
+// Recorder owns all Accounts and the history.
+type Recorder struct {
+	History *History
+
+	mu       sync.RWMutex
+	accounts map[tenants.ID]*Account // grows with tenants, which the control store bounds
+}
+
+// New makes a Recorder that remembers the last history invocations.
+func New(history int) *Recorder {
+	return &Recorder{History: newHistory(history), accounts: map[tenants.ID]*Account{}}
+}
+
+// Account returns the tenant's account, opening it at first use.
+func (r *Recorder) Account(id tenants.ID) *Account {
+	r.mu.RLock()
+	a := r.accounts[id]
+	r.mu.RUnlock()
+	if a != nil {
+		return a
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a = r.accounts[id]; a == nil {
+		a = &Account{history: r.History}
+		r.accounts[id] = a
+	}
+	return a
+}
+
+// Account counts one tenant's deliveries. At any time received = the sum of outcomes + queued + in flight, where the last two are the
+// scheduler's to say.
+type Account struct {
+	history  *History
+	received atomic.Int64
+	outcomes [tenants.Outcomes]atomic.Int64
+	reasons  [tenants.Reasons]atomic.Int64
+	ranNanos atomic.Int64
+	gaps     atomic.Int64
+}
+
+// Receive counts n deliveries that were read for the tenant, before anything decides about them.
+func (a *Account) Receive(n int) { a.received.Add(int64(n)) }
+
+// Gap counts one interruption of a subscription of the tenant.
+func (a *Account) Gap() { a.gaps.Add(1) }
+
+// Record ends a Delivery: it is called exactly once for each.
+func (a *Account) Record(rec *Record) {
+	a.outcomes[rec.Outcome].Add(1)
+	if rec.Reason != tenants.NoReason {
+		a.reasons[rec.Reason].Add(1)
+	}
+	a.ranNanos.Add(int64(rec.Ran))
+	a.history.add(rec)
+}
+
+// Counts is a reading of an Account.
+type Counts struct {
+	Received int64            `json:"received"`
+	Outcomes map[string]int64 `json:"outcomes"`
+	Reasons  map[string]int64 `json:"reasons"`
+	Ran      time.Duration    `json:"ran_ns"`
+	Gaps     int64            `json:"gaps"`
+}
+
+// Ended is the sum of all outcomes.
+func (c Counts) Ended() (n int64) {
+	for _, v := range c.Outcomes {
+		n += v
+	}
+	return n
+}
+
+// Counts reads the account. Under traffic the numbers are of slightly different instants.
+func (a *Account) Counts() Counts {
+	c := Counts{Outcomes: map[string]int64{}, Reasons: map[string]int64{}, Ran: time.Duration(a.ranNanos.Load()), Gaps: a.gaps.Load()}
+	for o := range tenants.Outcomes {
+		c.Outcomes[o.String()] = a.outcomes[o].Load()
+	}
+	for r := tenants.NoReason + 1; r < tenants.Reasons; r++ {
+		c.Reasons[r.String()] = a.reasons[r].Load()
+	}
+	c.Received = a.received.Load()
+	return c
+}
+
+// Invocation is a Record kept: it owns all its bytes.
+type Invocation struct {
+	ID        string              `json:"id"`
+	Message   string              `json:"message"`
+	Tenant    tenants.ID          `json:"tenant"`
+	App       tenants.AppName     `json:"app"`
+	Version   tenants.VersionID   `json:"version"`
+	Component tenants.ComponentID `json:"component"`
+	Channel   string              `json:"channel"`
+	Target    string              `json:"target"`
+	Kind      string              `json:"kind"`
+	Bytes     int                 `json:"bytes"`
+	Received  time.Time           `json:"received_at"`
+	QueuedMS  float64             `json:"queued_ms"`
+	RanMS     float64             `json:"duration_ms"`
+	Outcome   tenants.Outcome     `json:"outcome"`
+	Reason    tenants.Reason      `json:"reason,omitempty"`
+	Error     string              `json:"error,omitempty"`
+	Output    string              `json:"output,omitempty"`
+	Truncated int64               `json:"truncated,omitempty"`
+	Memory    uint64              `json:"memory_bytes,omitempty"`
+}
+
+// Keep copies a Record into an Invocation.
+func (rec *Record) Keep() Invocation {
+	t := rec.Trigger
+	in := Invocation{
+		Message: rec.Message.String(), Tenant: t.Tenant, App: t.App, Version: t.Version, Component: t.Component,
+		Channel: strings.Clone(rec.Channel), Target: t.Target.Name, Kind: t.Target.Kind.String(), Bytes: rec.Bytes, Received: rec.Received,
+		QueuedMS: milliseconds(rec.Waited), RanMS: milliseconds(rec.Ran), Outcome: rec.Outcome, Reason: rec.Reason,
+		Error: rec.Err, Output: strings.ToValidUTF8(string(rec.Output), "\uFFFD"), Truncated: rec.Truncated, Memory: rec.Memory,
+	}
+	if rec.Invocation != (tenants.InvocationID{}) {
+		in.ID = rec.Invocation.String()
+	}
+	return in
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
