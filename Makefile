@@ -10,23 +10,23 @@ build: ## bin/tenloom
 	$(GO) build -trimpath -o $(BIN) ./cmd/tenloom
 
 test: deps ## everything, with the race detector
-	$(GO) vet ./...
-	cd sdk && $(GO) vet ./... && $(GO) test ./...
+	cd sdk && $(GO) test -race ./...
+	cd examples/go-counter && $(GO) test ./...
 	$(GO) test -race -timeout 20m ./...
 
 check: ## what every commit passes: gofmt, go vet, staticcheck, the imports test
 	@bad=$$(git ls-files '*.go' | xargs gofmt -l); if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
 	$(GO) vet ./...
-	cd sdk && $(GO) vet ./...
+	cd sdk && $(GO) vet ./... && GOOS=wasip1 GOARCH=wasm $(GO) build ./...
 	$(STATICCHECK) ./...
 	$(GO) test -count=1 -run '^TestArrows$$' ./cmd/tenloom
 
 ONLY ?= .
 bench: deps ## one line for each number the project promises: name, value, target, ok or short; ONLY=regex for a part
-	@$(GO) test -run '^$$' -bench '^BenchmarkPromise' -benchtime 1x -timeout 30m ./cmd/tenloom -promises '$(ONLY)'
+	@$(GO) test -run '^$$' -bench '^BenchmarkPromises$$/$(ONLY)' -benchtime 1x -timeout 30m ./cmd/tenloom | .ci/promises
 
-guests: ## rebuild the guests that are embedded or that tests use, and say which differ
-	examples/build.sh
+guests: ## rebuild the prebuilt guests, those that are embedded and those that tests use
+	.ci/guests
 
 fuzz: ## each fuzz target for FUZZTIME
 	.ci/fuzz $(or $(FUZZTIME),30s)

@@ -126,8 +126,12 @@ func blast(c net.Conn, allowed *atomic.Int64, more <-chan struct{}) {
 			if kind == "free" {
 				blastFree(c, frame)
 			} else {
-				go answerPings(in, c, push)
-				blastPaced(c, frame, allowed, more)
+				gone := make(chan struct{})
+				go func() {
+					defer close(gone)
+					answerPings(in, c, push)
+				}()
+				blastPaced(c, frame, allowed, more, gone)
 			}
 			return
 		}
@@ -143,13 +147,17 @@ func blastFree(c net.Conn, frame []byte) {
 	}
 }
 
-func blastPaced(c net.Conn, frame []byte, allowed *atomic.Int64, more <-chan struct{}) {
+func blastPaced(c net.Conn, frame []byte, allowed *atomic.Int64, more, gone <-chan struct{}) {
 	const most = 4096
 	chunk := bytes.Repeat(frame, most)
 	for {
 		n := min(allowed.Load(), most)
 		if n == 0 {
-			<-more
+			select {
+			case <-more:
+			case <-gone: // credits are for the next client
+				return
+			}
 			continue
 		}
 		allowed.Add(-n)

@@ -25,7 +25,7 @@ func BenchmarkPromises(b *testing.B) {
 			if p.least {
 				sign = ">="
 			}
-			fmt.Printf("\n%s\t%.4g %s\t%s %g %s\t%s\n", p.name, value, p.unit, sign, p.target, p.unit, verdict)
+			fmt.Printf("\n%s\t%.4g\t%s%g %s\t%s\n", p.name, value, sign, p.target, p.unit, verdict)
 			b.ReportMetric(value, p.unit)
 			b.ReportMetric(0, "ns/op") // the time of one pass means nothing
 		})
