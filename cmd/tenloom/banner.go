@@ -34,7 +34,8 @@ func banner(out io.Writer, g *globals, b bannerFacts) {
 	fmt.Fprintf(out, "tenloom dev (%s). Nothing else is needed. %s\n\n", shortVersion(), state)
 	fmt.Fprintf(out, "  API    http://%s/v1\n", b.api)
 	fmt.Fprintf(out, "  Redis  %-28s %s\n", masked(b.redis), redis)
-	fmt.Fprintf(out, "  Logs   %s\n\n", b.app.logs)
+	fmt.Fprintf(out, "  Logs   %s\n", b.app.logs)
+	fmt.Fprintf(out, "  Runs   in memory, last %d          GET /v1/tenants/%s/invocations\n\n", history, tenants.Demo)
 }
 
 func shortVersion() string {
@@ -54,7 +55,7 @@ func masked(address string) string {
 	return options.String()
 }
 
-func printTriggers(out io.Writer, triggers []scheduler.TriggerState, took time.Duration) {
+func printTriggers(out io.Writer, triggers []scheduler.TriggerState, began time.Time) {
 	app := ""
 	width := 0
 	for _, t := range triggers {
@@ -69,7 +70,7 @@ func printTriggers(out io.Writer, triggers []scheduler.TriggerState, took time.D
 		}
 		state := t.State.String()
 		if t.State == scheduler.Active {
-			state = "ready"
+			state = "ready " + millis(float64(t.Since.Sub(began).Microseconds())/1000)
 		}
 		if t.Target.Kind == tenants.Pattern {
 			state += " (pattern)"
@@ -79,7 +80,7 @@ func printTriggers(out io.Writer, triggers []scheduler.TriggerState, took time.D
 		}
 		fmt.Fprintf(out, "  %s  %-*s -> %s  %s\n", name, width, t.Target.Name, t.Component, state)
 	}
-	fmt.Fprintf(out, "\nready in %s\n\n", millis(float64(took.Microseconds())/1000))
+	fmt.Fprintf(out, "\nready in %s\n\n", millis(float64(time.Since(began).Microseconds())/1000))
 }
 
 func printNext(out io.Writer, g *globals, v *deploy.Version) {

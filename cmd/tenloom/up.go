@@ -23,6 +23,7 @@ import (
 	"github.com/tenloom/tenloom/scheduler"
 	"github.com/tenloom/tenloom/telemetry"
 	"github.com/tenloom/tenloom/tenants"
+	"github.com/tenloom/tenloom/tenants/endpoint"
 )
 
 // drainTimeout is how long an interrupted "up" waits for running handlers.
@@ -36,6 +37,7 @@ type upFlags struct {
 	state     string
 	logDir    string
 	ephemeral bool
+	build     bool
 	variables []string
 }
 
@@ -62,6 +64,7 @@ manifest or a handler names them; with --redis URL, that server does. Other addr
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:7070", "address of the API")
 	flags.StringVar(&f.state, "state", "", "directory for what outlives a run: compiled code (default DIR/.tenloom)")
 	flags.StringVar(&f.logDir, "log-dir", "", "directory of the handlers' output (default DIR/.spin/logs)")
+	flags.BoolVar(&f.build, "build", false, "run the components' build commands first")
 	flags.BoolVar(&f.ephemeral, "ephemeral", false, "keep nothing after the end")
 	flags.StringArrayVar(&f.variables, "variable", nil, "value of an application variable: name=value, name=@file, @file.json or @file.toml")
 	return cmd
@@ -81,13 +84,18 @@ func up(ctx context.Context, out, messages io.Writer, g *globals, f upFlags) (er
 			fmt.Fprintf(messages, "Warning: %v\n", w)
 		}
 	}
+	if f.build {
+		if err := build(ctx, m, messages); err != nil {
+			return err
+		}
+	}
 	given, err := variableFlags(f.variables)
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", f.listen)
+	listener, err := listen(f.listen)
 	if err != nil {
-		return fail(exitFailed, "listen on %s: %w\n  another \"tenloom up\" may be running; --listen 127.0.0.1:0 takes a free port", f.listen, err)
+		return err
 	}
 	defer listener.Close()
 
@@ -117,11 +125,25 @@ func up(ctx context.Context, out, messages io.Writer, g *globals, f upFlags) (er
 
 	banner(out, g, bannerFacts{listener.Addr(), redis, f.redis == "", app, f.ephemeral})
 	if waitReady(ctx, p, log) {
-		printTriggers(out, p.scheduler.Triggers(tenants.Demo), time.Since(began))
+		printTriggers(out, p.scheduler.Triggers(tenants.Demo), began)
 		printNext(out, g, v)
 		<-ctx.Done()
 	}
 	return drain(out, p, &serving)
+}
+
+func listen(address string) (net.Listener, error) {
+	if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+		return nil, fail(exitUsage, "--listen %q is not an address to listen on\n  want HOST:PORT, such as 127.0.0.1:7070", address)
+	}
+	l, err := net.Listen("tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fail(exitFailed, "%w\n  another \"tenloom up\" may be running; --listen 127.0.0.1:0 takes a free port", err)
+	case err != nil:
+		return nil, fail(exitFailed, "%w\n  --listen HOST:PORT names another address", err)
+	}
+	return l, nil
 }
 
 func level(g *globals) slog.Level {
@@ -192,7 +214,11 @@ func loadManifest(dir string) (*manifest.Manifest, error) {
 // mainRedis is the Redis that was given, or an embedded one at the address.
 func mainRedis(given, address string) (url string, stop func(), err error) {
 	if given != "" {
-		if _, err := parseAddress(given); err != nil {
+		options, err := endpoint.Parse(given)
+		if err == nil {
+			err = lookup(context.Background(), options.Name())
+		}
+		if err != nil {
 			return "", nil, fail(exitUsage, "--redis: %w", err)
 		}
 		return given, func() {}, nil
