@@ -140,7 +140,7 @@ func variableFlags(flags []string) (map[string]string, error) {
 	for _, f := range flags {
 		one, err := secrets.ParseFlag(f)
 		if err != nil {
-			return nil, fail(exitUsage, "--variable: %w", err)
+			return nil, fail(exitUsage, "%w", err) // it names the flag
 		}
 		for name, value := range one {
 			all[name] = value

@@ -79,7 +79,7 @@ func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error)
 	p.servers = newServers(c.redis, p.scheduler.AddEndpoint)
 	if c.logDir != "" {
 		if p.folder, err = telemetry.OpenFolder(c.logDir, c.echo); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w\n  --log-dir DIR names another place for the handlers' output", err)
 		}
 	}
 	// The developer is the operator here: what the manifest lists may be on loopback or a private network.
@@ -131,7 +131,7 @@ func (p *platform) system() deploy.System {
 		Render:     p.resolver.Render,
 		CheckHosts: func(entries []string) error { _, err := outbound.Parse(entries, nil); return withNext(err) },
 		Endpoint: func(ctx context.Context, address string) (tenants.EndpointID, error) {
-			one, err := p.servers.open(ctx, address)
+			one, err := p.servers.listen(ctx, address)
 			if err != nil {
 				return "", err
 			}
@@ -148,7 +148,9 @@ func withNext(err error) error {
 	var module *sandbox.CompileError
 	switch {
 	case errors.As(err, &entry):
-		return hint{errors.New(entry.Problem), entry.Next}
+		return hint{fmt.Errorf("%q: %s", entry.Entry, entry.Problem), entry.Next}
+	case errors.As(err, &module) && module.Next == "":
+		return hint{errors.New(module.Detail), "build the component again"}
 	case errors.As(err, &module):
 		return hint{errors.New(module.Detail), module.Next}
 	}
@@ -177,7 +179,7 @@ func (p *platform) load(ctx context.Context, u deploy.Unit) error {
 		Lines: func(l sandbox.Line) { p.line(u, telemetry.Stream(l.Stream), l.Text) },
 	})
 	if err := bound.Check(ctx); err != nil {
-		return errors.New(named(err, u.Component.ID))
+		return errors.New("the component does not start, which every message would meet: " + named(err, u.Component.ID))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -328,7 +330,7 @@ func stateDir(flag, appDir string) (string, error) {
 		dir = filepath.Join(appDir, ".tenloom")
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("make state directory: %w", err)
+		return "", fmt.Errorf("make state directory: %w\n  --state DIR names another place, --ephemeral needs none", err)
 	}
 	return filepath.Abs(dir)
 }

@@ -98,8 +98,8 @@ func parseAddress(address string) (*url.URL, error) {
 	return u, nil
 }
 
-// open finds the server at an address, or begins to keep a connection to it. A name that nobody resolves is an error now; a server that
-// does not answer is tried again for as long as the program runs.
+// open finds the server at an address, or makes a client of it. A name that nobody resolves is an error now; a server that does not answer
+// is tried again for as long as the program runs.
 func (s *servers) open(ctx context.Context, address string) (*server, error) {
 	if address == "" {
 		address = s.main
@@ -123,8 +123,16 @@ func (s *servers) open(ctx context.Context, address string) (*server, error) {
 	}
 	one := &server{id: id, options: options, client: options.Client(nil)}
 	s.known[id] = one
-	s.attach(scheduler.Endpoint{ID: id, Name: options.Name(), Dial: options.Subscriber})
 	return one, nil
+}
+
+// listen is open for a server that messages come from: it begins to keep a connection for them.
+func (s *servers) listen(ctx context.Context, address string) (*server, error) {
+	one, err := s.open(ctx, address)
+	if err == nil {
+		s.attach(scheduler.Endpoint{ID: one.id, Name: one.options.Name(), Dial: one.options.Subscriber})
+	}
+	return one, err
 }
 
 // endpointID names a server and the credential to use on it, without telling the credential.
@@ -195,7 +203,7 @@ func (s *servers) find(triggers []scheduler.TriggerState, address, channel strin
 // openKnown finds a server that a trigger uses already, or main: a client of the API cannot make the process connect elsewhere.
 func (s *servers) openKnown(address string) (*server, error) {
 	if address == "" {
-		return s.open(context.Background(), s.main)
+		return s.listen(context.Background(), s.main)
 	}
 	resolved, err := s.resolve(address)
 	if err != nil {

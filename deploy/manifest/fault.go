@@ -10,7 +10,7 @@ import (
 // Fault is one thing that is wrong with a manifest, and what to do about it.
 type Fault struct {
 	File         string // as given to Load or Parse
-	Line, Column int    // from 1, the column in characters; both 0 where the file as a whole is meant
+	Line, Column int    // from 1, the column in characters; the column 0 where the line as a whole is meant, both where the file is
 	Path         string // dotted keys from the top of the file: component.mailer.source, trigger.redis[0].channel
 	Problem      string
 	Next         string // the next step for the person who wrote the file
@@ -21,7 +21,10 @@ func (f Fault) Error() string {
 	var out strings.Builder
 	out.WriteString(f.File)
 	if f.Line > 0 {
-		fmt.Fprintf(&out, ":%d:%d", f.Line, f.Column)
+		fmt.Fprintf(&out, ":%d", f.Line)
+	}
+	if f.Column > 0 {
+		fmt.Fprintf(&out, ":%d", f.Column)
 	}
 	out.WriteString(": ")
 	if f.Path != "" {

@@ -205,7 +205,7 @@ func missing(path string, err error) error {
 			}
 		}
 	}
-	return fmt.Errorf("read manifest: no %s at %s: %w; %s", filepath.Base(path), path, errors.Unwrap(err), next)
+	return fmt.Errorf("read manifest: %s: %w; %s", path, errors.Unwrap(err), next)
 }
 
 // Parse reads a manifest's text. The name is used in faults, and its directory is where sources and files are looked for. What is wrong comes as
