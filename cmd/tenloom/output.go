@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"github.com/tenloom/tenloom/tenants"
 )
 
 // screen is where a command's results go.
@@ -194,45 +196,10 @@ func millis(ms float64) string {
 	return fmt.Sprintf("%.1f s", ms/1000)
 }
 
-// nearest finds the known names that a wrong name may stand for: those at the smallest edit distance, at most a third of its length.
-func nearest(name string, known []string) []string {
-	best, found := max(1, len(name)/3), []string(nil)
-	for _, k := range known {
-		switch d := editDistance(name, k); {
-		case d < best:
-			best, found = d, []string{k}
-		case d == best:
-			found = append(found, k)
-		}
-	}
-	return found
-}
-
 // didYouMean is ", did you mean "x"?" for the nearest known name, or nothing.
 func didYouMean(name string, known []string) string {
-	if near := nearest(name, known); len(near) > 0 {
-		return fmt.Sprintf("; did you mean %q?", near[0])
+	if near, ok := tenants.Nearest(name, known); ok {
+		return fmt.Sprintf("; did you mean %q?", near)
 	}
 	return ""
-}
-
-// editDistance counts the insertions, deletions and replacements of bytes that make b of a (Levenshtein).
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"io"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -95,37 +94,6 @@ func TestNumbers(t *testing.T) {
 	}
 	if got := count(0, "handler") + count(1, "handler") + count(2, "handler"); got != "0 handlers1 handler2 handlers" {
 		t.Error(got)
-	}
-}
-
-func TestNearest(t *testing.T) {
-	known := []string{"greetings", "greeting", "orders", "orders:eu", "a"}
-	for name, want := range map[string][]string{
-		"greetngs":    {"greetings"},
-		"greetings2":  {"greetings"},
-		"order":       {"orders"},
-		"b":           {"a"},
-		"xyz":         nil,
-		"":            {"a"},
-		"orders:us":   {"orders:eu"},
-		"something":   nil,
-		"greetingz":   {"greetings", "greeting"},
-		"GREETINGS!!": nil,
-	} {
-		if got := nearest(name, known); !slices.Equal(got, want) {
-			t.Errorf("nearest(%q) = %q, want %q", name, got, want)
-		}
-	}
-}
-
-func TestEditDistance(t *testing.T) {
-	for _, row := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"kitten", "sitting", 3}, {"flaw", "lawn", 2}, {"same", "same", 0}, {"ab", "ba", 2}} {
-		if got, back := editDistance(row.a, row.b), editDistance(row.b, row.a); got != row.want || back != row.want {
-			t.Errorf("%q and %q are %d and %d apart, want %d", row.a, row.b, got, back, row.want)
-		}
 	}
 }
 

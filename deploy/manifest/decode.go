@@ -154,7 +154,7 @@ func (d *decoder) table(path string, v *node, fields ...field) {
 
 // unknown names a key that is not known, and returns the known one that it likely stands for.
 func (d *decoder) unknown(path string, e entry, names []string, next string) string {
-	near, ok := nearest(e.key, names)
+	near, ok := tenants.Nearest(e.key, names)
 	switch {
 	case next != "":
 		near = ""
@@ -271,7 +271,7 @@ func (d *decoder) checkDeclared(path string, at position, name string) {
 		return
 	}
 	next := fmt.Sprintf("declare it: [variables] %s = { required = true }", name)
-	if near, ok := nearest(name, slices.Sorted(maps.Keys(d.declared))); ok {
+	if near, ok := tenants.Nearest(name, slices.Sorted(maps.Keys(d.declared))); ok {
 		next = fmt.Sprintf("did you mean %q?", near)
 	}
 	d.fault(at, path, next, "invalid variable template: unknown variable %q", name)

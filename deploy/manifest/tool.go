@@ -26,7 +26,7 @@ func (d *decoder) tools(to *Tool) reader {
 		case e.key == "tenloom":
 			d.tenloom(path, e.value, to)
 		case d.is(path, e.value, table):
-			if _, ok := nearest(e.key, []string{"tenloom"}); ok {
+			if _, ok := tenants.Nearest(e.key, []string{"tenloom"}); ok {
 				d.warn(e.at, path, `did you mean "tenloom"?`, "these settings are read by no tool that tenloom knows")
 			}
 		}

@@ -100,7 +100,7 @@ func (d *decoder) v1Component(m *Manifest, path string, v *node, redis bool) {
 
 // nextForType says what to do about a trigger that tenloom does not run.
 func nextForType(name string) string {
-	if near, ok := nearest(name, []string{"redis"}); ok {
+	if near, ok := tenants.Nearest(name, []string{"redis"}); ok {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	return `"spin up" runs it`

@@ -240,7 +240,7 @@ func (t *v2Triggers) checkReference(path string, ref *node) {
 		known = append(known, string(c.ID))
 	}
 	next := fmt.Sprintf("define it: [component.%s]", ref.text)
-	if near, ok := nearest(ref.text, known); ok {
+	if near, ok := tenants.Nearest(ref.text, known); ok {
 		next = fmt.Sprintf("did you mean %q?", near)
 	}
 	t.fault(ref.at, path, next, "component %q is not defined", clip(ref.text))
