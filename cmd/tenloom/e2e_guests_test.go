@@ -256,7 +256,7 @@ channel = "v2"
 component = "v2"
 [component.v1]
 source = "v1.wasm"
-allowed_outbound_hosts = ["http://%s"]
+allowed_outbound_hosts = ["http://%s", "redis://localhost:6379"]
 key_value_stores = ["default", "shared"]
 [component.v1.variables]
 word = "<{{ word }}>"
@@ -287,6 +287,11 @@ func TestUpReachesOut(t *testing.T) {
 		}{
 			{"v1", []string{"http", "1", site.URL + "/a?b=c", "bbody", "X-Sent", "yes"}, "ok 418 x-seen=yes body POST /a?b=c body"},
 			{"v1", []string{"http", "0", "http://localhost:1/", ""}, "err 1"},
+			{"v1", []string{"set", "redis://localhost:6379/5", "k", "in five"}, "ok"},
+			{"v1", []string{"get", "redis://localhost:6379/5", "k"}, "ok in five"},
+			{"v1", []string{"get", "redis://localhost:6379", "k"}, "ok"},
+			{"v1", []string{"incr", "redis://localhost:6379/5", "k"}, "err 1"},
+			{"v1", []string{"get", "redis://127.0.0.1:6379/5", "k"}, "err 1"}, // another name than the one listed
 			{"v1", []string{"config", "word"}, "ok <given>"},
 			{"v1", []string{"config", "tenloom_channel"}, "ok v1"},
 			{"v1", []string{"kv-set", "default", "k", "kept"}, "ok"},
@@ -296,9 +301,17 @@ func TestUpReachesOut(t *testing.T) {
 			{"v2", []string{"kv-get", "default", "k"}, "ok kept"},
 		} {
 			d := r.post(t, row.channel, fields(row.fields...)).Deliveries
-			if len(d) != 1 || !strings.HasPrefix(d[0].Output, row.output) {
+			if len(d) != 1 || strings.TrimSpace(d[0].Output) != row.output {
 				t.Errorf("%s %q: got %+v, want %s", row.channel, row.fields, d, row.output)
 			}
+		}
+		five := s.client(t, r).Conn()
+		defer five.Close()
+		if err := five.Select(t.Context(), 5).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if value, err := five.Get(t.Context(), "k").Result(); value != "in five" || err != nil {
+			t.Errorf("database 5 holds %q, %v", value, err)
 		}
 		if s.server == nil {
 			return

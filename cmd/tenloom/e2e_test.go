@@ -214,13 +214,9 @@ type usage struct {
 	}
 }
 
-func (r *running) usage(tb testing.TB) usage {
+func (r *running) usage(tb testing.TB) (u usage) {
 	tb.Helper()
-	status, body, err := get(tb.Context(), r.api+"/v1/tenants/demo/usage")
-	var u usage
-	if err != nil || status != http.StatusOK || json.Unmarshal(body, &u) != nil {
-		tb.Fatalf("usage: %d %s %v", status, body, err)
-	}
+	r.askJSON(tb, "/v1/tenants/demo/usage", &u)
 	return u
 }
 

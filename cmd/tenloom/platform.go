@@ -131,7 +131,7 @@ func (p *platform) system() deploy.System {
 		Render:     p.resolver.Render,
 		CheckHosts: func(entries []string) error { _, err := outbound.Parse(entries, nil); return withNext(err) },
 		Endpoint: func(ctx context.Context, address string) (tenants.EndpointID, error) {
-			one, err := p.servers.listen(ctx, address)
+			one, err := p.servers.open(ctx, address)
 			if err != nil {
 				return "", err
 			}
@@ -298,6 +298,7 @@ func (p *platform) apply(v *deploy.Version) error {
 	for i, t := range v.Triggers {
 		all[i] = scheduler.Trigger{Trigger: t, Invoker: p.loaded[t.Component]}
 	}
+	p.servers.listenFor(v.Triggers)
 	return p.scheduler.Apply(v.Tenant, v.App, all)
 }
 

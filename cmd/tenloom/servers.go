@@ -126,13 +126,19 @@ func (s *servers) open(ctx context.Context, address string) (*server, error) {
 	return one, nil
 }
 
-// listen is open for a server that messages come from: it begins to keep a connection for them.
-func (s *servers) listen(ctx context.Context, address string) (*server, error) {
-	one, err := s.open(ctx, address)
-	if err == nil {
-		s.attach(scheduler.Endpoint{ID: one.id, Name: one.options.Name(), Dial: one.options.Subscriber})
+// listen begins to keep a connection for messages, subscribed to nothing yet. Doing so again does nothing.
+func (s *servers) listen(one *server) {
+	s.attach(scheduler.Endpoint{ID: one.id, Name: one.options.Name(), Dial: one.options.Subscriber})
+}
+
+// listenFor is listen for the servers of triggers.
+func (s *servers) listenFor(triggers []tenants.Trigger) {
+	for _, t := range triggers {
+		s.mu.Lock()
+		one := s.known[t.Endpoint]
+		s.mu.Unlock()
+		s.listen(one)
 	}
-	return one, err
 }
 
 // endpointID names a server and the credential to use on it, without telling the credential.
@@ -203,7 +209,11 @@ func (s *servers) find(triggers []scheduler.TriggerState, address, channel strin
 // openKnown finds a server that a trigger uses already, or main: a client of the API cannot make the process connect elsewhere.
 func (s *servers) openKnown(address string) (*server, error) {
 	if address == "" {
-		return s.listen(context.Background(), s.main)
+		one, err := s.open(context.Background(), s.main)
+		if err == nil {
+			s.listen(one)
+		}
+		return one, err
 	}
 	resolved, err := s.resolve(address)
 	if err != nil {
