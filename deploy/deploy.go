@@ -2,14 +2,8 @@ package deploy
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -17,7 +11,7 @@ import (
 	"github.com/tenloom/tenloom/tenants"
 )
 
-// System is the running system as a deployment reaches it.
+// System is the running system as a deployment reaches it. An error that has a method NextStep() string says there what to do about it.
 type System struct {
 	Policy    tenants.Policy
 	MaxModule int64 // bytes of one component's module
@@ -28,10 +22,10 @@ type System struct {
 	Render func(ctx context.Context, t tenants.Template) (string, error)
 	// CheckHosts holds the rendered entries of an allow list against its grammar.
 	CheckHosts func(entries []string) error
-	// Endpoint finds or opens the Redis server at an address and names it. It returns an error for an address that can never work; a server
-	// that does not answer now is no error.
+	// Endpoint finds or opens the Redis server at an address and names it; "" is the platform's own server. It returns an error for an
+	// address that can never work; a server that does not answer now is no error.
 	Endpoint func(ctx context.Context, address string) (tenants.EndpointID, error)
-	// Load compiles a unit, binds it to what it may do and runs its initialisation once.
+	// Load compiles a unit, binds it to what it may do and runs its initialisation once. It is called for two units at a time.
 	Load func(ctx context.Context, u Unit) error
 	// Apply makes a version's triggers the application's active ones.
 	Apply func(v *Version) error
@@ -42,7 +36,7 @@ type Unit struct {
 	Tenant    tenants.ID
 	App       tenants.AppName
 	Version   tenants.VersionID
-	Component *manifest.Component
+	Component *manifest.Component // HostsGiven is false only where version 1 grants its default
 	Wasm      []byte
 	Files     fs.FS
 	Limits    tenants.Limits
@@ -55,24 +49,17 @@ type Version struct {
 	App      tenants.AppName
 	Manifest *manifest.Manifest
 	Units    []Unit
-	Triggers []tenants.Trigger
+	Triggers []tenants.Trigger // none before Deploy has found their servers
 }
 
-// Refused is why a version cannot be deployed although its manifest can be read: a module, an address, a variable. Its faults are the
-// manifest's kind, each with the line that names the thing.
-type Refused struct{ Faults manifest.Faults }
-
-func (r *Refused) Error() string { return "deploy refused:\n" + r.Faults.Error() }
-
-func (r *Refused) Unwrap() error { return r.Faults }
-
-// Deploy verifies, loads and applies an application. Each stage reports all its faults; a later stage begins when the earlier has none.
+// Deploy verifies, loads and applies an application. Each stage reports all its faults as a *Refused; a later stage begins when the earlier
+// has none. When ctx ends before Apply, the error wraps its error and nothing is applied.
 func Deploy(ctx context.Context, tenant tenants.ID, m *manifest.Manifest, sys System) (*Version, error) {
-	v, err := Load(ctx, tenant, m, sys)
+	v, wanted, err := prepare(ctx, tenant, m, sys)
 	if err != nil {
 		return nil, err
 	}
-	if v.Triggers, err = triggers(ctx, v, sys); err != nil {
+	if v.Triggers, err = connect(ctx, v, wanted, sys); err != nil {
 		return nil, err
 	}
 	if err := sys.Apply(v); err != nil {
@@ -83,32 +70,23 @@ func Deploy(ctx context.Context, tenant tenants.ID, m *manifest.Manifest, sys Sy
 
 // Load does what Deploy does before it touches any Redis: it reads and verifies everything and loads every component.
 func Load(ctx context.Context, tenant tenants.ID, m *manifest.Manifest, sys System) (*Version, error) {
+	v, _, err := prepare(ctx, tenant, m, sys)
+	return v, err
+}
+
+func prepare(ctx context.Context, tenant tenants.ID, m *manifest.Manifest, sys System) (*Version, []wanted, error) {
 	v := &Version{Tenant: tenant, App: tenants.AppName(m.Name), Manifest: m}
-	if err := verify(ctx, v, sys); err != nil {
-		return nil, err
+	triggers, err := verify(ctx, v, sys)
+	if err != nil {
+		return nil, nil, err
 	}
-	if err := read(v, sys); err != nil {
-		return nil, err
+	if err := read(ctx, v, sys); err != nil {
+		return nil, nil, err
 	}
-	return v, load(ctx, v, sys)
-}
-
-// refusal gathers the faults of one stage.
-type refusal struct {
-	m      *manifest.Manifest
-	faults manifest.Faults
-}
-
-func (r *refusal) add(line int, path, next string, err error) {
-	r.faults = append(r.faults, manifest.Fault{File: r.m.File, Line: line, Path: path, Problem: err.Error(), Next: next})
-}
-
-func (r *refusal) err() error {
-	if len(r.faults) == 0 {
-		return nil
+	if err := load(ctx, v, sys); err != nil {
+		return nil, nil, err
 	}
-	slices.SortStableFunc(r.faults, func(a, b manifest.Fault) int { return a.Line - b.Line })
-	return &Refused{Faults: r.faults}
+	return v, triggers, nil
 }
 
 // load compiles and initialises all units, two at a time.
@@ -118,105 +96,17 @@ func load(ctx context.Context, v *Version, sys System) error {
 	g.SetLimit(2)
 	for i := range v.Units {
 		g.Go(func() error {
-			failed[i] = sys.Load(ctx, v.Units[i])
+			if ctx.Err() == nil {
+				failed[i] = sys.Load(ctx, v.Units[i])
+			}
 			return nil
 		})
 	}
 	g.Wait() // the functions return nil: each fault is reported, not the first alone
 	r := refusal{m: v.Manifest}
 	for i, err := range failed {
-		if err != nil {
-			c := v.Units[i].Component
-			r.add(c.Line, "component."+string(c.ID), next(err), err)
-		}
+		c := v.Units[i].Component
+		r.fail(c.Line, "component."+string(c.ID), err)
 	}
-	return r.err()
-}
-
-// next asks an error what to do about it.
-func next(err error) string {
-	var hint interface{ NextStep() string }
-	if errors.As(err, &hint) {
-		return hint.NextStep()
-	}
-	return ""
-}
-
-// read takes in every module and the files beside it, and names the version after all of them and the manifest.
-func read(v *Version, sys System) error {
-	r := refusal{m: v.Manifest}
-	sum := sha256.New()
-	text, err := os.ReadFile(v.Manifest.File)
-	if err != nil {
-		return fmt.Errorf("read manifest: %w", err)
-	}
-	sum.Write(text)
-	for i := range v.Manifest.Components {
-		c := &v.Manifest.Components[i]
-		path := "component." + string(c.ID)
-		wasm, err := readModule(v.Manifest.Dir, c, sys.MaxModule)
-		if err != nil {
-			r.add(c.Line, path+".source", next(err), err)
-			continue
-		}
-		files, err := v.Manifest.Mount(c)
-		if err != nil {
-			r.add(c.Line, path+".files", "", err)
-			continue
-		}
-		digest := sha256.Sum256(wasm)
-		sum.Write(digest[:])
-		v.Units = append(v.Units, Unit{
-			Tenant: v.Tenant, App: v.App, Component: c, Wasm: wasm, Files: files, Limits: limits(c.Tool),
-		})
-	}
-	v.ID = tenants.VersionID("sha256:" + hex.EncodeToString(sum.Sum(nil)))
-	for i := range v.Units {
-		v.Units[i].Version = v.ID
-	}
-	return r.err()
-}
-
-// hinted is an error with its next step.
-type hinted struct {
-	error
-	hint string
-}
-
-func (h hinted) NextStep() string { return h.hint }
-func (h hinted) Unwrap() error    { return h.error }
-
-func readModule(dir string, c *manifest.Component, limit int64) ([]byte, error) {
-	if c.Source.Path == "" {
-		return nil, hinted{errors.New("the source is remote, which this platform does not fetch"),
-			"download or build the module and name its file: source = \"" + string(c.ID) + ".wasm\""}
-	}
-	path := c.Source.Path
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(dir, path)
-	}
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, hinted{fmt.Errorf("%s does not exist", path), buildHint(c)}
-	case err != nil:
-		return nil, err
-	case info.IsDir():
-		return nil, hinted{fmt.Errorf("%s is a directory", path), "name the .wasm file in it"}
-	case info.Size() > limit:
-		return nil, hinted{fmt.Errorf("%s has %d MiB, at most %d MiB are allowed", path, info.Size()>>20, limit>>20),
-			"strip debug information (wasm-opt -O --strip-debug), or leave out what the handler does not need"}
-	}
-	wasm, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return wasm, nil
-}
-
-func buildHint(c *manifest.Component) string {
-	if c.Build != nil && len(c.Build.Commands) > 0 {
-		return "build it: " + c.Build.Commands[0]
-	}
-	return "build the component, or correct source"
+	return r.err(ctx)
 }

@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -10,50 +9,67 @@ import (
 	"github.com/tenloom/tenloom/tenants"
 )
 
-// verify holds the manifest against what the platform offers and the tenant's policy grants, without reading any module.
-func verify(ctx context.Context, v *Version, sys System) error {
+// verify holds the manifest against what the platform offers and the tenant's policy grants, without reading any module, and returns what
+// its triggers want.
+func verify(ctx context.Context, v *Version, sys System) ([]wanted, error) {
 	r := refusal{m: v.Manifest}
-	if err := sys.Required(ctx); err != nil {
-		r.add(0, "variables", next(err), err)
-		return r.err() // everything below would say the same again
+	missing := sys.Required(ctx)
+	r.fail(0, "variables", missing)
+	render := func(t manifest.Text) (text string, ok bool, err error) {
+		if missing != nil && !literal(t) {
+			return "", false, nil // it would say the same again
+		}
+		text, err = sys.Render(ctx, t.Template)
+		return text, err == nil, err
 	}
 	for i := range v.Manifest.Components {
 		c := &v.Manifest.Components[i]
 		r.offered(c)
 		r.granted(c, sys.Policy.Max)
-		r.hosts(ctx, c, sys)
+		r.hosts(c, render, sys)
 	}
-	return r.err()
+	triggers := r.triggers(render)
+	return triggers, r.err(ctx)
 }
 
-// offered refuses by name what Spin has and this platform has not.
-func (r *refusal) offered(c *manifest.Component) {
-	path := "component." + string(c.ID)
-	refuse := func(key, what, next string) {
-		r.add(c.Line, path+"."+key, next, fmt.Errorf("%s not offered here", what))
+// renderer gives a text its variables; not ok means that there is nothing to look at, because of the error or of one told before.
+type renderer func(t manifest.Text) (text string, ok bool, err error)
+
+func literal(t manifest.Text) bool { return len(t.Template.Variables()) == 0 }
+
+// hosts renders a component's allow list and checks its grammar.
+func (r *refusal) hosts(c *manifest.Component, render renderer, sys System) {
+	path := "component." + string(c.ID) + ".allowed_outbound_hosts"
+	for _, entry := range c.AllowedOutboundHosts {
+		text, ok, err := render(entry)
+		switch {
+		case !ok:
+			r.fail(entry.Line, path, err)
+		case !literal(entry) && nowhere(text): // switched off
+		case internal(text):
+			r.fail(entry.Line, path, hintf("let the components publish to each other's channels", "%q: requests to other components are not offered here", entry.Raw))
+		default:
+			r.fail(entry.Line, path, sys.CheckHosts([]string{text}))
+		}
 	}
-	if len(c.SQLiteDatabases) > 0 {
-		refuse("sqlite_databases", "SQLite databases are", "use a key-value store: key_value_stores = [\"default\"]")
+}
+
+// nowhere tells whether a rendered entry names no host: with an empty variable an author switches a destination off.
+func nowhere(entry string) bool {
+	entry = strings.TrimSpace(entry)
+	_, host, found := strings.Cut(entry, "://")
+	return entry == "" || found && host == ""
+}
+
+// internalHosts is where Spin's components find each other by HTTP, which its own Redis trigger does not offer either.
+const internalHosts = ".spin.internal"
+
+func internal(entry string) bool {
+	_, host, _ := strings.Cut(strings.TrimSpace(entry), "://")
+	if end := strings.IndexAny(host, ":/"); end >= 0 {
+		host = host[:end]
 	}
-	if len(c.AIModels) > 0 {
-		refuse("ai_models", "language models are", "call one over outbound HTTP")
-	}
-	if len(c.Dependencies) > 0 {
-		refuse("dependencies", "component dependencies are", "compose the component before deploying it (wac plug), and name the result as source")
-	}
-	tool := path + ".tool.tenloom"
-	if c.Tool.Stream != nil {
-		r.add(c.Line, tool+".stream", "use a channel or a pattern", errors.New("stream triggers are not offered here"))
-	}
-	if c.Tool.Sharded != nil {
-		r.add(c.Line, tool+".sharded", "use a channel or a pattern", errors.New("sharded channels are not offered here"))
-	}
-	if c.Tool.Isolation == "reuse" {
-		r.add(c.Line, tool+".isolation", `use isolation = "fresh"`, errors.New("instances that keep state between messages are not offered here"))
-	}
-	if o := c.Tool.Overflow; o != nil && *o == tenants.Spill {
-		r.add(c.Line, tool+".overflow", "use drop_newest, drop_oldest or coalesce", errors.New("spilling to a stream is not offered here"))
-	}
+	return strings.HasSuffix(strings.ToLower(host), internalHosts)
 }
 
 // granted holds what a component asks for against its tenant's ceilings.
@@ -61,112 +77,19 @@ func (r *refusal) granted(c *manifest.Component, most tenants.Limits) {
 	path := "component." + string(c.ID) + ".tool.tenloom."
 	most = most.WithDefaults()
 	over := func(key string, asked, allowed any) {
-		r.add(c.Line, path+key, fmt.Sprintf("ask for %v or less, or ask the operator for more", allowed),
-			fmt.Errorf("%v is above the %v that the tenant's policy allows", asked, allowed))
+		r.fail(c.Line, path+key, hintf(fmt.Sprintf("ask for %v or less, or ask the operator for more", allowed),
+			"%v is above the %v that the tenant's policy allows", asked, allowed))
 	}
-	asked := limits(c.Tool)
-	if asked.Concurrency > most.Concurrency {
-		over("concurrency", asked.Concurrency, most.Concurrency)
+	if n := c.Tool.Concurrency; n != nil && *n > most.Concurrency {
+		over("concurrency", *n, most.Concurrency)
 	}
-	if asked.Timeout > most.Timeout {
-		over("timeout", asked.Timeout, most.Timeout)
+	if d := c.Tool.Timeout; d != nil && *d > most.Timeout {
+		over("timeout", *d, most.Timeout)
 	}
-	if asked.Memory > most.Memory {
-		over("memory", mebibytes(asked.Memory), mebibytes(most.Memory))
+	if n := c.Tool.Memory; n != nil && *n > most.Memory {
+		over("memory", size(*n), size(most.Memory))
 	}
-}
-
-func mebibytes(n uint64) string { return fmt.Sprintf("%d MiB", n>>20) }
-
-func limits(t manifest.Tool) tenants.Limits {
-	var l tenants.Limits
-	if t.Concurrency != nil {
-		l.Concurrency = *t.Concurrency
+	if d := c.Tool.MaxWait; d != nil && most.MaxWait > 0 && *d > most.MaxWait {
+		over("max_wait", *d, most.MaxWait)
 	}
-	if t.Timeout != nil {
-		l.Timeout = *t.Timeout
-	}
-	if t.Memory != nil {
-		l.Memory = *t.Memory
-	}
-	if t.Overflow != nil {
-		l.Overflow = *t.Overflow
-	}
-	if t.MaxWait != nil {
-		l.MaxWait = *t.MaxWait
-	}
-	return l.WithDefaults()
-}
-
-// hosts renders a component's allow list and checks its grammar.
-func (r *refusal) hosts(ctx context.Context, c *manifest.Component, sys System) {
-	for _, entry := range c.AllowedOutboundHosts {
-		text, err := sys.Render(ctx, entry.Template)
-		if err == nil && strings.TrimSpace(text) != "" {
-			err = sys.CheckHosts([]string{text})
-		}
-		if err != nil {
-			r.add(entry.Line, "component."+string(c.ID)+".allowed_outbound_hosts", next(err), err)
-		}
-	}
-}
-
-// triggers resolves addresses and channels and opens the endpoints.
-func triggers(ctx context.Context, v *Version, sys System) ([]tenants.Trigger, error) {
-	r := refusal{m: v.Manifest}
-	units := map[tenants.ComponentID]*Unit{}
-	for i := range v.Units {
-		units[v.Units[i].Component.ID] = &v.Units[i]
-	}
-	var all []tenants.Trigger
-	for _, t := range v.Manifest.Triggers {
-		u := units[t.Component]
-		endpoint, err := endpoint(ctx, v.Manifest, t, sys)
-		if err != nil {
-			r.add(t.Line, "trigger.redis["+t.ID+"].address", next(err), err)
-			continue
-		}
-		channel, err := sys.Render(ctx, t.Channel.Template)
-		if err == nil && channel == "" {
-			err = errors.New("the channel is empty")
-		}
-		if err != nil {
-			r.add(t.Line, "trigger.redis["+t.ID+"].channel", next(err), err)
-			continue
-		}
-		one := tenants.Trigger{
-			Tenant: v.Tenant, App: v.App, Version: v.ID, ID: t.ID, Component: t.Component, Endpoint: endpoint,
-			Target: tenants.Target{Kind: tenants.Exact, Name: channel}, Limits: u.Limits,
-		}
-		all = append(all, one)
-		pattern, err := pattern(ctx, u.Component, sys)
-		if err != nil {
-			r.add(u.Component.Line, "component."+string(t.Component)+".tool.tenloom.pattern", next(err), err)
-			continue
-		}
-		if pattern != "" {
-			one.ID, one.Target = t.ID+"-pattern", tenants.Target{Kind: tenants.Pattern, Name: pattern}
-			all = append(all, one)
-		}
-	}
-	return all, r.err()
-}
-
-func endpoint(ctx context.Context, m *manifest.Manifest, t manifest.Trigger, sys System) (tenants.EndpointID, error) {
-	address := t.Address
-	if address.Raw == "" {
-		address = m.Address
-	}
-	text, err := sys.Render(ctx, address.Template)
-	if err != nil {
-		return "", err
-	}
-	return sys.Endpoint(ctx, text)
-}
-
-func pattern(ctx context.Context, c *manifest.Component, sys System) (string, error) {
-	if c.Tool.Pattern == nil {
-		return "", nil
-	}
-	return sys.Render(ctx, c.Tool.Pattern.Template)
 }

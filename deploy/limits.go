@@ -1,0 +1,42 @@
+package deploy
+
+import (
+	"fmt"
+
+	"github.com/tenloom/tenloom/deploy/manifest"
+	"github.com/tenloom/tenloom/tenants"
+)
+
+// limits are what a component asks for. Where it asks for nothing it has the default, or less where its tenant may not have that much.
+func limits(t manifest.Tool, most tenants.Limits) tenants.Limits {
+	most = most.WithDefaults()
+	l := tenants.Limits{
+		Concurrency: min(tenants.DefaultConcurrency, most.Concurrency),
+		Timeout:     min(tenants.DefaultTimeout, most.Timeout),
+		Memory:      min(tenants.DefaultMemory, most.Memory),
+		MaxWait:     most.MaxWait,
+	}
+	set(&l.Concurrency, t.Concurrency)
+	set(&l.Timeout, t.Timeout)
+	set(&l.Memory, t.Memory)
+	set(&l.Overflow, t.Overflow)
+	set(&l.MaxWait, t.MaxWait)
+	return l
+}
+
+func set[T any](to, given *T) {
+	if given != nil {
+		*to = *given
+	}
+}
+
+// size prints bytes in the largest unit that gives a whole number, so that two sizes that differ never look the same.
+func size[T int64 | uint64](n T) string {
+	switch {
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<10 && n%(1<<10) == 0:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
