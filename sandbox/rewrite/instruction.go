@@ -130,7 +130,7 @@ func (r *reader) memoryArgument() {
 
 // bulk reads the 0xfc family: saturating conversions, bulk memory and table instructions.
 func (r *reader) bulk(in *instruction) {
-	in.sub = r.prefixed()
+	in.sub = r.u32()
 	switch in.sub {
 	case 0, 1, 2, 3, 4, 5, 6, 7:
 	case bulkMemoryInit:
@@ -152,7 +152,11 @@ func (r *reader) bulk(in *instruction) {
 
 // vectorInstruction reads the 0xfd family: SIMD.
 func (r *reader) vectorInstruction(in *instruction) {
-	in.sub = r.prefixed()
+	start := r.at
+	in.sub = r.u32()
+	if padded := in.sub < 0x80 && r.at-start > 1 || in.sub < 0x4000 && r.at-start > 2; padded {
+		r.fail(Malformed, "the number of a vector instruction is padded") // wazero reads it as single bytes
+	}
 	switch sub := in.sub; {
 	case sub <= 11, sub == 92, sub == 93:
 		r.memoryArgument()

@@ -97,16 +97,6 @@ func (r *reader) u32() uint32 {
 	return 0
 }
 
-// prefixed reads the number of an instruction behind a prefix. Padding is refused: wazero reads some of these as single bytes.
-func (r *reader) prefixed() uint32 {
-	start := r.at
-	n := r.u32()
-	if n < 0x80 && r.at-start > 1 || n >= 0x80 && r.at-start > 2 && n < 1<<14 {
-		r.fail(Malformed, "the number of an instruction is padded")
-	}
-	return n
-}
-
 // skipSigned passes over a signed LEB128 of up to most bytes.
 func (r *reader) skipSigned(most int) {
 	for range most {
