@@ -192,9 +192,6 @@ func (b *bodySurvey) bulk(in *instruction) {
 			return
 		}
 		b.known("data segment", in.x, b.dataCount)
-		if in.sub == bulkMemoryInit && b.err == nil {
-			b.lent.add(int(in.x))
-		}
 	case bulkElemDrop:
 		b.known("element segment", in.x, b.elements)
 	case bulkTableInit:

@@ -371,13 +371,6 @@ func (f *meter) bulk(in *instruction) {
 	f.out.op(opI64Sub)
 	f.keep(true)
 	f.refuelBelowZero()
-	if in.op == opBulk && in.sub == bulkMemoryInit && f.active.has(int(in.x)) {
-		f.replace(in) // an active segment is empty once it was copied
-		f.out.op(opBulk, bulkMemoryInit)
-		f.out.u32(uint32(f.data))
-		f.out.op(0)
-		return
-	}
 	f.copy(in.end)
 }
 

@@ -28,9 +28,7 @@ type module struct {
 	dataCount int // as declared before the code; -1 where it is not
 	start     int // index of the start function; -1 where there is none
 
-	active    bits // data segments that are active
-	actives   int
-	lent      bits // data segments that a memory.init names
+	actives   int  // data segments that are active
 	addressed bits // functions whose address something takes: they can be called without being named
 	weights   []weight
 	callees   []uint32 // named by the functions that may turn out to be free, one after the other
@@ -66,14 +64,6 @@ type bits []uint64
 func newBits(n int) bits      { return make(bits, (n+63)/64) }
 func (b bits) has(i int) bool { return i/64 < len(b) && b[i/64]&(1<<(i%64)) != 0 }
 func (b bits) add(i int)      { b[i/64] |= 1 << (i % 64) }
-func (b bits) intersects(o bits) bool {
-	for i := range min(len(b), len(o)) {
-		if b[i]&o[i] != 0 {
-			return true
-		}
-	}
-	return false
-}
 
 // sectionRank is the order that the specification gives the sections, by id: tag (13) stands after memory, data count (12) before code.
 var sectionRank = map[byte]int{1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 13: 6, 6: 7, 7: 8, 8: 9, 9: 10, 12: 11, 10: 12, 11: 13}
@@ -163,14 +153,12 @@ func (s *surveyor) content(id byte) {
 	case 10:
 		s.code()
 	case 11:
-		s.active = newBits(int(min(l.Segments, uint64(len(s.bytes)-s.at))))
 		s.vector("data segments", l.Segments, 2, s.dataSegment)
 	case 12:
 		n := uint64(s.u32())
 		s.limit("data segments", n, l.Segments)
 		if s.err == nil {
 			s.dataCount = int(n)
-			s.lent = newBits(s.dataCount)
 		}
 	case 13:
 		s.proposal("exceptions (a tag section)")
@@ -421,10 +409,7 @@ func (s *surveyor) dataSegment() {
 			s.proposal("several memories (multi-memory)")
 		}
 		s.constExpr(true)
-		if s.err == nil {
-			s.active.add(s.data)
-			s.actives++
-		}
+		s.actives++
 	case 1:
 	default:
 		s.fail(Malformed, "data segment flags %d are not known", flags)

@@ -22,7 +22,6 @@ type writer struct {
 	refuel     uint32 // function
 	fuel       uint32 // global
 	inits      int    // generated functions: the first is exported and calls the others
-	lends      bool   // an empty data segment is appended for those memory.init that name an active one
 	metered    int
 }
 
@@ -52,7 +51,6 @@ func newWriter(m *module) *writer {
 			w.inits += (m.actives + segmentsPerInit - 1) / segmentsPerInit
 		}
 	}
-	w.lends = m.lent.intersects(m.active)
 	return w
 }
 
@@ -101,12 +99,12 @@ func (w *writer) write() ([]byte, error) {
 	w.exportSection()
 	w.extend(9, w.elements, 0, w.elementEntry, nil)
 	if w.inits > 0 && w.data > 0 || w.dataCount >= 0 {
-		w.section(12, func() { w.out.u32(uint32(w.dataSegments())) })
+		w.section(12, func() { w.out.u32(uint32(w.data)) })
 	}
 	if err := w.codeSection(); err != nil {
 		return nil, err
 	}
-	w.extend(11, w.data, w.dataSegments()-w.data, w.dataEntry, func() { w.out.op(1, 0) })
+	w.extend(11, w.data, 0, w.dataEntry, nil)
 	for _, s := range w.customs {
 		w.section(0, func() { w.custom(s) })
 	}
@@ -114,13 +112,6 @@ func (w *writer) write() ([]byte, error) {
 		return nil, err
 	}
 	return w.out, nil
-}
-
-func (w *writer) dataSegments() int {
-	if w.lends {
-		return w.data + 1
-	}
-	return w.data
 }
 
 // grown refuses a module that becomes much larger than it was, which only what is built for that does.
