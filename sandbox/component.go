@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"io/fs"
+	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -25,16 +27,21 @@ type Binding struct {
 	Files   fs.FS             // mounted read-only at "/"; nil means no files
 	Memory  uint64            // bytes of linear memory; 0 means tenants.DefaultMemory
 	Timeout time.Duration     // of one invocation, starting included; 0 means tenants.DefaultTimeout
+	Fuel    uint64            // units of one invocation, about one for each instruction; 0 means as many as fit into Timeout
 	Output  int64             // bytes per stream and invocation, what is beyond is cut and counted; 0 means DefaultOutput
+	Reuse   bool              // keep what the guest left behind for its next message, instead of a clean instance for each
 	Lines   func(Line)        // gets each line of output on the invoking goroutine, from several invocations at once; nil drops them
 }
 
-// Component is a Program bound to what one tenant's component may do. It is immutable and safe for concurrent use; the Program must stay
-// open as long as it is used.
+// Component is a Program bound to what one tenant's component may do. It is safe for concurrent use; the Program must stay open as long as
+// it is used.
 type Component struct {
 	program *Program
 	binding Binding
 	config  wazero.ModuleConfig // all but the streams, which belong to an instance
+
+	snapshot atomic.Pointer[snapshot] // set once, by the first instance that has started
+	pool     pool
 }
 
 // Bind makes a Component. What only a start of the guest can tell (an environment that cannot be passed on, a memory cap below what the
@@ -52,7 +59,9 @@ func (p *Program) Bind(b Binding) *Component {
 	if b.Output == 0 {
 		b.Output = DefaultOutput
 	}
-	return &Component{program: p, binding: b, config: moduleConfig(b)}
+	c := &Component{program: p, binding: b, config: moduleConfig(b)}
+	p.runtime.register(c)
+	return c
 }
 
 // moduleConfig replaces wazero's defaults where they are fakes: clocks and randomness. Names stay empty so that instances do not collide,
@@ -90,14 +99,15 @@ type Result struct {
 	Output        []byte          // what Call.KeepOutput asked for
 	Truncated     int64           // bytes of output lost to Binding.Output
 	Memory        uint64          // bytes of linear memory, at its largest
+	Fuel          uint64          // units used
 }
 
-// Invoke runs the component on one message, in an instance of its own, and closes everything that the instance had. It returns when the guest
-// has ended, at the latest with its timeout or with ctx.
+// Invoke runs the component on one message, in an instance that no message has touched. It returns when the guest has ended, at the latest
+// with its timeout or with ctx.
 func (c *Component) Invoke(ctx context.Context, call Call) Result {
 	var legacy bool
-	r := c.run(ctx, call, func(ctx context.Context, i *instance) (err error) {
-		legacy, err = i.handle(ctx, call.Payload)
+	r := c.run(ctx, call, func(i *instance) (err error) {
+		legacy, err = i.handle(call.Payload)
 		return err
 	})
 	r.LegacySuccess = legacy && r.Err == nil
@@ -107,24 +117,105 @@ func (c *Component) Invoke(ctx context.Context, call Call) Result {
 // Check starts the component once without a message: what would fail every message (a start function or _initialize that traps, a memory
 // cap below the module's need, an environment that cannot be passed on) fails here. The error is a *Failure.
 func (c *Component) Check(ctx context.Context) error {
-	return c.run(ctx, Call{}, func(context.Context, *instance) error { return nil }).Err
+	return c.run(ctx, Call{}, func(*instance) error { return nil }).Err
 }
 
-func (c *Component) run(ctx context.Context, call Call, use func(context.Context, *instance) error) Result {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.binding.Timeout, errTimeout)
-	defer cancel()
-	i := c.newInstance(call)
-	err := i.run(spin.With(ctx, i.call), use)
-	r := Result{Output: i.kept.bytes, Truncated: i.stdout.truncated + i.stderr.truncated, Memory: i.memory.peak}
+// Close closes the instances that wait. It is called when nothing invokes the component any more.
+func (c *Component) Close() {
+	c.program.runtime.forget(c)
+	for _, i := range c.pool.close() {
+		c.program.runtime.idleBytes.Add(-i.cost)
+		i.close()
+	}
+	if s := c.snapshot.Swap(nil); s != nil {
+		s.image.close()
+	}
+}
+
+// run gets an instance, uses it, and puts it back or closes it. Guests run on a locked thread, whose fault counter tells which pages they wrote.
+func (c *Component) run(ctx context.Context, call Call, use func(*instance) error) Result {
+	i := c.pool.get()
+	if i == nil {
+		i = c.newInstance()
+	} else {
+		c.program.runtime.idleBytes.Add(-i.cost)
+	}
+	i.begin(ctx, call)
+	c.program.runtime.turns.begin(&i.turn, i.invocation.began) // before the lock: a locked goroutine waits at the price of a thread
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := i.run(use)
+	r := Result{Output: i.kept.bytes, Truncated: i.stdout.truncated + i.stderr.truncated, Memory: i.memory.peak, Fuel: i.burnt()}
+	sound := err == nil
 	if err != nil {
 		f := c.failure(ctx, i, err)
 		r.Outcome, r.Err = f.outcome(), f
+		sound = f.Kind == HandlerError
+	}
+	if !sound || !c.keep(i) {
+		i.close()
 	}
 	return r
 }
 
-// run is the guest's boundary: whatever goes wrong beyond comes back as an error, and the instance is closed.
-func (i *instance) run(ctx context.Context, use func(context.Context, *instance) error) (err error) {
+// keep makes an instance clean and puts it into the pool, or answers false where that cannot be.
+func (c *Component) keep(i *instance) bool {
+	r := c.program.runtime
+	if c.binding.Files != nil || r.idleBytes.Load() >= r.maxIdle {
+		return false // with files a guest may have closed or moved descriptors, which nobody can put back
+	}
+	if !c.binding.Reuse {
+		if i.snapshot == nil {
+			return false
+		}
+		if err := i.reset(i.snapshot); err != nil {
+			if err != errFull {
+				r.log.Error("an instance could not be reset and is closed", "digest", c.program.Digest(), "error", err)
+			}
+			return false
+		}
+	}
+	i.used, i.cost = time.Now(), idleCost+i.restorer.private()
+	if !c.pool.put(i) {
+		return false
+	}
+	r.idleBytes.Add(i.cost)
+	return true
+}
+
+// idleCost is what an instance that waits takes beside the pages that it has written: its module and call engines, in bytes.
+const idleCost = 64 << 10
+
+// trim closes the instances that nobody has needed since a time.
+func (c *Component) trim(since time.Time) {
+	for _, i := range c.pool.idleSince(since) {
+		c.program.runtime.idleBytes.Add(-i.cost)
+		i.close()
+	}
+}
+
+// keepSnapshot takes the snapshot of the first instance that has started. One that comes second is not equal to it, because a start may read
+// clocks and random numbers, so it handles its message and is closed.
+func (c *Component) keepSnapshot(i *instance) error {
+	if !c.program.report.Resettable || c.snapshot.Load() != nil {
+		return nil
+	}
+	s, err := i.take()
+	if err != nil {
+		return err
+	}
+	if !c.snapshot.CompareAndSwap(nil, s) {
+		s.image.close()
+		return nil
+	}
+	i.snapshot = s
+	return s.image.cover(&i.memory.region)
+}
+
+// run is the guest's boundary: whatever goes wrong beyond comes back as an error.
+func (i *instance) run(use func(*instance) error) (err error) {
+	turns := i.component.program.runtime.turns
+	i.restorer.begin()
 	defer func() {
 		if p := recover(); p != nil {
 			err = recovered(p)
@@ -132,16 +223,19 @@ func (i *instance) run(ctx context.Context, use func(context.Context, *instance)
 		if i.memory.err != nil {
 			err = &Failure{Kind: OutOfMemory, Text: "the host has no memory left for the guest"}
 		}
+		turns.leave(&i.turn)
 	}()
-	defer i.close()
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err := i.start(ctx); err != nil {
+	defer i.finish()
+	if err := i.invocation.Err(); err != nil {
 		return err
 	}
-	err = use(ctx, i)
-	if errors.Is(err, errAnswer) && ctx.Err() == nil {
+	if i.module == nil {
+		if err := i.start(); err != nil {
+			return err
+		}
+	}
+	err = use(i)
+	if errors.Is(err, errAnswer) && i.invocation.Err() == nil {
 		return &Failure{Kind: HandlerError, Text: err.Error() + i.shortOfMemory()}
 	}
 	return err

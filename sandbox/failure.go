@@ -22,6 +22,7 @@ const (
 	Exited       FailureKind = "exit"          // the guest called proc_exit, whatever the code: it gave no answer
 	OutOfMemory  FailureKind = "memory"        // the guest needs more memory than its cap, or ended after it was refused more
 	OutOfTime    FailureKind = "timeout"       // the deadline came first
+	OutOfFuel    FailureKind = "fuel"          // it used more fuel than an invocation may
 	HandlerError FailureKind = "handler_error" // the handler answered an error
 	Cancelled    FailureKind = "cancelled"     // the caller's context ended
 	NotStarted   FailureKind = "start"         // the start function or _initialize failed, or the module could not be linked
@@ -64,9 +65,6 @@ type exit struct{ code uint32 }
 
 func (e *exit) Error() string { return fmt.Sprintf("the guest exited with code %d", e.code) }
 
-// errTimeout is the cause by which a component's own timeout ends its context.
-var errTimeout = errors.New("timeout")
-
 // errInterrupted is the panic by which a host function leaves the guest when the context ended meanwhile.
 var errInterrupted = errors.New("interrupted")
 
@@ -102,10 +100,12 @@ func (c *Component) failure(ctx context.Context, i *instance, err error) *Failur
 		goError  runtime.Error
 	)
 	switch text := strings.Replace(err.Error(), " (recovered by wazero)", "", 1); {
-	case context.Cause(ctx) == errTimeout:
+	case ctx.Err() == nil && i.late:
 		return &Failure{Kind: OutOfTime, Text: fmt.Sprintf("timed out after %v%s; a longer timeout goes into [component.<id>.tool.tenloom]", c.binding.Timeout, i.while())}
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return &Failure{Kind: OutOfTime, Text: "the caller's deadline came before the handler answered"}
+	case errors.Is(err, errFuel):
+		return &Failure{Kind: OutOfFuel, Text: fmt.Sprintf("used up its fuel of %d units%s", c.binding.Fuel, i.while())}
 	case ctx.Err() != nil:
 		return &Failure{Kind: Cancelled, Text: "cancelled before the handler answered"}
 	case errors.As(err, &left):

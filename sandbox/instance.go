@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
+	"time"
 
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
@@ -16,48 +18,130 @@ import (
 type stage uint8
 
 const (
-	linking    stage = iota // instantiate: data, elements, the start function
-	starting                // _initialize
+	linking    stage = iota // instantiate: elements, imports
+	starting                // data, the start function, _initialize
 	allocating              // making room for the payload
 	handling                // the handler, and what it calls
 	returning               // the post-return function
 )
 
-// instance is a live guest: its memory, what the host holds for it, and its module. One goroutine uses it, for one message, and closes it.
+// instance is a live guest: its memory, what the host holds for it, and its module. One goroutine uses it at a time, for one message; between
+// messages it lies in its component's pool, equal to the snapshot.
 type instance struct {
 	component      *Component
+	snapshot       *snapshot // it was made from this one, or gave it; nil where it cannot be reset
 	stage          stage
 	memory         memory
+	restorer       restorer
 	call           *spin.Call
 	kept           kept
 	stdout, stderr printer
-	module         api.Module // nil until it is instantiated
+
+	module        api.Module // nil until it is linked
+	handler, post api.Function
+	globals       []api.MutableGlobal
+	stack         [2]uint64
+
+	invocation *invocation
+	ctx        context.Context // what the guest is called with: invocation and call
+	turn       turn
+	fuel       api.MutableGlobal // nil where the module is not metered
+	given      int64             // units of fuel in this invocation
+
+	slices int       // used up, over all messages
+	late   bool      // the deadline had passed when the guest ended
+	used   time.Time // when it went into the pool
+	cost   int64     // bytes that it counts for there
 }
 
-func (c *Component) newInstance(call Call) *instance {
+func (c *Component) newInstance() *instance {
 	b := &c.binding
-	i := &instance{component: c, memory: memory{cap: b.Memory}, kept: kept{most: call.KeepOutput}}
-	i.stdout = printer{stream: Stdout, left: b.Output, lines: b.Lines, kept: &i.kept}
-	i.stderr = printer{stream: Stderr, left: b.Output, lines: b.Lines, kept: &i.kept}
-	i.call = spin.NewCall(b.Host, call.Attributes)
+	i := &instance{component: c, memory: memory{cap: b.Memory}}
+	i.stdout = printer{stream: Stdout, lines: b.Lines, kept: &i.kept}
+	i.stderr = printer{stream: Stderr, lines: b.Lines, kept: &i.kept}
+	i.call = spin.NewCall(b.Host, nil)
+	i.call.OnWait(i.wait)
 	return i
 }
 
-// start instantiates the module and runs what it runs at start.
-func (i *instance) start(ctx context.Context) error {
+// begin makes the instance ready for one message, or for its start.
+func (i *instance) begin(ctx context.Context, call Call) {
+	b := &i.component.binding
+	if i.invocation == nil {
+		i.invocation = &invocation{instance: i}
+		i.ctx = spin.With(i.invocation, i.call)
+	}
+	i.invocation.begin(ctx, b.Timeout)
+	i.call.Begin(call.Attributes)
+	i.kept = kept{most: call.KeepOutput}
+	i.stdout.begin(b.Output)
+	i.stderr.begin(b.Output)
+	i.stage = linking
+	if i.module != nil {
+		i.memory.begin(uint64(i.module.Memory().Size()))
+		i.given = int64(i.fuel.Get())
+	}
+}
+
+// start makes the instance what every message finds: from the snapshot where there is one, otherwise by running what the module runs at start.
+func (i *instance) start() error {
+	c := i.component
+	if err := i.link(); err != nil {
+		return err
+	}
+	if s := c.snapshot.Load(); s != nil {
+		i.snapshot = s
+		return i.become(s)
+	}
+	if err := i.boot(); err != nil {
+		return err
+	}
+	return c.keepSnapshot(i)
+}
+
+// link instantiates the module. Nothing of the guest runs: the rewriter has put data and the start function into a function of their own.
+func (i *instance) link() (err error) {
 	c := i.component
 	if need := c.program.memory; need > i.memory.cap {
 		return &Failure{Kind: OutOfMemory, Text: fmt.Sprintf("the module needs %s of memory to start, its cap is %s; %s", bytesText(need), bytesText(i.memory.cap), memoryKnob)}
 	}
 	config := c.config.WithStdout(&i.stdout).WithStderr(&i.stderr)
-	var err error
-	i.module, err = c.program.runtime.wazero.InstantiateModule(experimental.WithMemoryAllocator(ctx, &i.memory), c.program.compiled, config)
-	if err != nil || !c.program.starts {
+	ctx := experimental.WithMemoryAllocator(i.ctx, &i.memory)
+	w, compiled := c.program.runtime.wazero, c.program.compiled
+	if c.binding.Files != nil {
+		w = c.program.runtime.filed
+		if compiled, err = c.program.filed(); err != nil {
+			return err
+		}
+	}
+	if i.module, err = w.InstantiateModule(ctx, compiled, config); err != nil {
 		return err
 	}
-	i.stage = starting
-	_, err = i.module.ExportedFunction(initialize).Call(ctx)
-	return err
+	i.handler = i.module.ExportedFunction(c.program.abi.handler)
+	if c.program.post != "" {
+		i.post = i.module.ExportedFunction(c.program.post)
+	}
+	return i.findGlobals()
+}
+
+// boot runs what the module runs at start: its data, its start function, _initialize.
+func (i *instance) boot() error {
+	p := i.component.program
+	if name := p.report.Init; name != "" {
+		if err := i.guestCall(i.module.ExportedFunction(name), nil); err != nil {
+			return err
+		}
+	}
+	if i.stage = starting; p.starts == "" {
+		return nil
+	}
+	return i.guestCall(i.module.ExportedFunction(p.starts), nil)
+}
+
+// guestCall enters the guest with a slice of fuel.
+func (i *instance) guestCall(f api.Function, stack []uint64) error {
+	i.arm()
+	return f.CallWithStack(i.ctx, stack)
 }
 
 // errAnswer is a handler's answer that is not ok.
@@ -65,25 +149,29 @@ var errAnswer = errors.New("handler returned an error")
 
 // handle gives the guest one message. The result is two bytes wherever the guest points: 00 is ok; 01 is an error whose code is the second
 // byte, where 01 00, "error: success", is what the Go SDK up to 2 answers when all went well.
-func (i *instance) handle(ctx context.Context, payload []byte) (legacy bool, err error) {
-	ptr, err := i.lower(ctx, payload)
+func (i *instance) handle(payload []byte) (legacy bool, err error) {
+	ptr, err := i.lower(payload)
 	if err != nil {
 		return false, err
 	}
 	i.stage = handling
 	abi := i.component.program.abi
-	stack := []uint64{uint64(ptr), uint64(len(payload))}
-	if err := i.module.ExportedFunction(abi.handler).CallWithStack(ctx, stack); err != nil {
+	i.stack = [2]uint64{uint64(ptr), uint64(len(payload))}
+	if err := i.guestCall(i.handler, i.stack[:]); err != nil {
 		return false, err
 	}
-	result := uint32(stack[0])
+	result := uint32(i.stack[0])
 	answer, ok := i.module.Memory().Read(result, 2)
 	if !ok {
 		return false, &Failure{Kind: Trapped, Text: fmt.Sprintf("%s answered with the pointer 0x%08x, outside of its %d bytes of memory", abi.handler, result, i.module.Memory().Size())}
 	}
 	tag, code := answer[0], answer[1]
-	if err := i.post(ctx, result); err != nil {
-		return false, err
+	if i.post != nil {
+		i.stage = returning
+		i.stack[0] = uint64(result)
+		if err := i.guestCall(i.post, i.stack[:1]); err != nil {
+			return false, err
+		}
 	}
 	switch {
 	case tag == 0:
@@ -97,7 +185,7 @@ func (i *instance) handle(ctx context.Context, payload []byte) (legacy bool, err
 }
 
 // lower copies the payload into the guest. An empty one needs no room.
-func (i *instance) lower(ctx context.Context, payload []byte) (uint32, error) {
+func (i *instance) lower(payload []byte) (uint32, error) {
 	if len(payload) == 0 {
 		return 1, nil
 	}
@@ -105,7 +193,8 @@ func (i *instance) lower(ctx context.Context, payload []byte) (uint32, error) {
 		return 0, fmt.Errorf("payload of %d bytes: more than 32-bit memory holds", len(payload))
 	}
 	i.stage = allocating
-	ptr, err := spin.Alloc(ctx, i.call, i.module, 1, uint32(len(payload)))
+	i.arm()
+	ptr, err := spin.Alloc(i.ctx, i.call, i.module, 1, uint32(len(payload)))
 	if err != nil {
 		return 0, err
 	}
@@ -115,24 +204,36 @@ func (i *instance) lower(ctx context.Context, payload []byte) (uint32, error) {
 	return ptr, nil
 }
 
-func (i *instance) post(ctx context.Context, result uint32) error {
-	name := i.component.program.post
-	if name == "" {
-		return nil
+// wait is told before the host waits for something on the guest's behalf, and after. Meanwhile others have the turn and the thread.
+func (i *instance) wait(begins bool) {
+	turns := i.component.program.runtime.turns
+	if begins {
+		turns.leave(&i.turn)
+		runtime.UnlockOSThread()
+		i.restorer.moved()
+		return
 	}
-	i.stage = returning
-	return i.module.ExportedFunction(name).CallWithStack(ctx, []uint64{uint64(result)})
+	turns.enter(&i.turn)
+	runtime.LockOSThread()
+}
+
+// finish ends what belongs to the message: its last lines, what the guest left open, its clock.
+func (i *instance) finish() {
+	i.late = i.invocation.overdue()
+	i.stdout.flush()
+	i.stderr.flush()
+	i.call.Close()
+	if !i.invocation.end() {
+		i.invocation = nil // somebody may still look at it
+	}
 }
 
 // close ends the guest and gives back all that it had. The memory goes last: nothing may point there any more.
 func (i *instance) close() {
 	defer i.memory.release()
-	defer i.call.Close()
 	if i.module != nil {
-		defer i.module.Close(context.Background()) // closing files that were only read cannot fail in a way that matters
+		i.module.Close(context.Background()) // closing files that were only read cannot fail in a way that matters
 	}
-	i.stdout.flush()
-	i.stderr.flush()
 }
 
 const memoryKnob = "more goes into memory = \"...\" in [component.<id>.tool.tenloom]"

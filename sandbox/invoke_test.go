@@ -191,7 +191,7 @@ func TestStart(t *testing.T) {
 		{"init-trap", sandbox.NotStarted, "wasm error: unreachable"},
 		{"init-loop", sandbox.OutOfTime, "in _initialize"},
 		{"init-exit", sandbox.Exited, "code 2 in _initialize"},
-		{"data-out", sandbox.NotStarted, "data"},
+		{"data-out", sandbox.NotStarted, "out of bounds memory access"},
 		{"memory-4gib", sandbox.OutOfMemory, "needs 4 GiB of memory to start, its cap is 128 MiB"},
 	} {
 		t.Run(row.guest, func(t *testing.T) {

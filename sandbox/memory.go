@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 
+	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 )
 
@@ -15,7 +16,20 @@ type memory struct {
 	region  region
 	peak    uint64 // bytes; the most that the guest had
 	refused uint64 // bytes; the size that was asked for when growth was refused, 0 if it never was
+	rewind  uint64 // bytes; not 0: the next growth answers this size instead
 	err     error  // the host had no memory to give
+}
+
+// begin forgets what the message before has done.
+func (m *memory) begin(size uint64) { m.peak, m.refused = size, 0 }
+
+// shrink sets a memory back to a smaller size, which wazero has no door for: the length of what Reallocate returns becomes the memory's
+// size, whatever was asked for. It needs room for one page below the maximum.
+func (m *memory) shrink(memory api.Memory, size uint64) bool {
+	m.rewind = size
+	_, ok := memory.Grow(1)
+	m.rewind = 0
+	return ok && uint64(memory.Size()) == size
 }
 
 // Allocate implements experimental.MemoryAllocator.
@@ -28,6 +42,9 @@ func (m *memory) Allocate(_, most uint64) experimental.LinearMemory {
 func (m *memory) Reallocate(size uint64) []byte {
 	if m.err != nil {
 		return nil
+	}
+	if m.rewind > 0 {
+		return m.region.prefix(m.rewind)
 	}
 	if size > m.cap {
 		m.refused = size

@@ -37,6 +37,9 @@ type printer struct {
 	kept      *kept      // shared by both streams
 }
 
+// begin makes it ready for another message.
+func (p *printer) begin(bound int64) { p.left, p.truncated, p.partial = bound, 0, p.partial[:0] }
+
 // Write implements io.Writer. The guest is told that all was written, whatever became of it.
 func (p *printer) Write(b []byte) (int, error) {
 	all := len(b)

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+
+	"github.com/tenloom/tenloom/sandbox/rewrite"
 )
 
 // Shape is a generation of the ABI between guest and host.
@@ -45,10 +48,12 @@ const listed = 32
 type Program struct {
 	runtime  *Runtime
 	digest   [sha256.Size]byte
+	filed    func() (wazero.CompiledModule, error) // the same code for components with files, compiled at first use
 	compiled wazero.CompiledModule
 	abi      abi
 	post     string // name of the handler's post-return function, "" where there is none
-	starts   bool   // exports _initialize
+	starts   string // "_initialize" where it is exported
+	report   rewrite.Report
 	imports  []string
 	memory   uint64 // bytes that an instance needs at least
 
@@ -56,8 +61,11 @@ type Program struct {
 }
 
 // newProgram holds a compiled module against what a guest must export and may import.
-func newProgram(r *Runtime, digest [sha256.Size]byte, compiled wazero.CompiledModule, o *outline) (*Program, error) {
-	p := &Program{runtime: r, digest: digest, compiled: compiled, memory: o.memoryPages << 16}
+func newProgram(r *Runtime, digest [sha256.Size]byte, metered []byte, compiled wazero.CompiledModule, o *outline, report rewrite.Report) (*Program, error) {
+	p := &Program{runtime: r, digest: digest, compiled: compiled, memory: o.memoryPages << 16, report: report}
+	p.filed = sync.OnceValues(func() (wazero.CompiledModule, error) { // from the cache: the compiler has seen these bytes
+		return r.filed.CompileModule(context.Background(), metered)
+	})
 	if err := p.findHandler(); err != nil {
 		return nil, err
 	}
@@ -110,7 +118,9 @@ func (p *Program) checkExports() error {
 	if exports[postReturn+p.abi.handler] != nil {
 		p.post = postReturn + p.abi.handler
 	}
-	p.starts = exports[initialize] != nil
+	if exports[initialize] != nil {
+		p.starts = initialize
+	}
 	for _, want := range []struct {
 		name string
 		funcType
@@ -131,6 +141,9 @@ func (p *Program) checkImports(foreign []foreignImport) error {
 	}
 	for _, def := range p.compiled.ImportedFunctions() {
 		module, name, _ := def.Import()
+		if module == fuelModule { // the rewriter's; no guest's own may name it
+			continue
+		}
 		offer := p.runtime.offered[module][name]
 		if offer == nil {
 			return p.notOffered(module, name, fmt.Sprintf("the function %q of module %q", name, module))

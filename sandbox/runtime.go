@@ -8,13 +8,17 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 
+	"github.com/tenloom/tenloom/sandbox/rewrite"
 	"github.com/tenloom/tenloom/sandbox/spin"
 )
 
@@ -29,19 +33,32 @@ type Config struct {
 	CacheDir  string       // where compiled code is kept between runs; "" keeps none. Created with mode 0700: it holds machine code that is run as it is
 	Log       *slog.Logger // for the operator; nil means slog.Default
 	MaxModule int64        // bytes of a module; 0 means DefaultMaxModule
+	MaxIdle   int64        // bytes that instances may hold while they wait for a message, over all components; 0 means DefaultMaxIdle
 }
+
+// DefaultMaxIdle is 256 MiB. An instance that would go beyond is closed instead.
+const DefaultMaxIdle int64 = 256 << 20
 
 // Runtime compiles modules and holds what all of their instances share. It is safe for concurrent use.
 type Runtime struct {
-	wazero    wazero.Runtime
+	wazero    wazero.Runtime // for guests without files
+	filed     wazero.Runtime // for guests with files: another WASI, the same code
 	cache     wazero.CompilationCache
 	cacheDir  string
 	log       *slog.Logger
 	maxModule int64
 	offered   map[string]funcDefs // what guests may import, by module; not changed after New
+	turns     *turns
 
-	mu       sync.Mutex
-	programs map[[sha256.Size]byte]*compilation // open Programs and those being compiled; its callers bound it by closing Programs
+	idleBytes atomic.Int64
+	maxIdle   int64
+	stop      chan struct{} // closed by Close
+	trimming  sync.WaitGroup
+	closing   sync.Once
+
+	mu         sync.Mutex
+	components map[*Component]struct{}            // that may have instances waiting
+	programs   map[[sha256.Size]byte]*compilation // open Programs and those being compiled; its callers bound it by closing Programs
 }
 
 type funcDefs map[string]api.FunctionDefinition
@@ -56,11 +73,13 @@ type compilation struct {
 // New starts a runtime: wazero's compiler (or its interpreter where the processor or system is not supported, which is logged: guests run
 // ten times slower there), the cache directory, WASI preview 1 and the host modules of package spin.
 //
-// The code is compiled with a check at every function entry and loop head, so that a guest ends at its deadline whatever it does and lets
-// the garbage collector stop the world meanwhile; a flag alone that the guest reads would hang the process as soon as a collection waits for
-// the guest. The price is high on code that does nothing but loop (30 times) and 5 to 8 times on mixed work; calls to the host cost the same.
+// Guests are metered by the rewriter, so that one that computes comes back to Go at the end of each slice of fuel (see fuel.go).
 func New(ctx context.Context, c Config) (*Runtime, error) {
-	r := &Runtime{cacheDir: c.CacheDir, log: c.Log, maxModule: c.MaxModule, programs: map[[sha256.Size]byte]*compilation{}}
+	r := &Runtime{cacheDir: c.CacheDir, log: c.Log, maxModule: c.MaxModule, maxIdle: c.MaxIdle, turns: newTurns(runtime.GOMAXPROCS(0)),
+		components: map[*Component]struct{}{}, programs: map[[sha256.Size]byte]*compilation{}, stop: make(chan struct{})}
+	if r.maxIdle == 0 {
+		r.maxIdle = DefaultMaxIdle
+	}
 	if r.log == nil {
 		r.log = slog.Default()
 	}
@@ -70,10 +89,11 @@ func New(ctx context.Context, c Config) (*Runtime, error) {
 	if err := r.openCache(); err != nil {
 		return nil, err
 	}
-	r.wazero = r.newWazero(ctx)
-	if err := r.define(ctx); err != nil {
+	r.wazero, r.filed = r.newWazero(ctx), r.newWazero(ctx)
+	if err := errors.Join(r.define(ctx, r.wazero, true), r.define(ctx, r.filed, false)); err != nil {
 		return nil, errors.Join(err, r.Close(ctx))
 	}
+	r.trimming.Go(r.trim) // ends with Close
 	return r, nil
 }
 
@@ -102,7 +122,6 @@ func (r *Runtime) openCache() error {
 func (r *Runtime) newWazero(ctx context.Context) (w wazero.Runtime) {
 	configure := func(c wazero.RuntimeConfig) wazero.RuntimeConfig {
 		return c.WithCoreFeatures(api.CoreFeaturesV2 | experimental.CoreFeaturesExtendedConst).
-			WithCloseOnContextDone(true).
 			WithDebugInfoEnabled(false). // DWARF is the guest's word, and parsed without bounds
 			WithCompilationCache(r.cache)
 	}
@@ -116,16 +135,19 @@ func (r *Runtime) newWazero(ctx context.Context) (w wazero.Runtime) {
 }
 
 // define instantiates the host modules and notes what they offer.
-func (r *Runtime) define(ctx context.Context) error {
-	if err := defineWASI(ctx, r.wazero); err != nil {
+func (r *Runtime) define(ctx context.Context, w wazero.Runtime, sealed bool) error {
+	if err := defineWASI(ctx, w, sealed); err != nil {
 		return fmt.Errorf("define %s: %w", wasiModule, err)
 	}
-	if err := spin.Define(ctx, r.wazero); err != nil {
+	if err := defineRefuel(ctx, w); err != nil {
+		return fmt.Errorf("define %s: %w", fuelModule, err)
+	}
+	if err := spin.Define(ctx, w); err != nil {
 		return fmt.Errorf("define Spin's interfaces: %w", err)
 	}
 	r.offered = map[string]funcDefs{}
 	for _, name := range append(spin.Offered(), wasiModule) {
-		m := r.wazero.Module(name)
+		m := w.Module(name)
 		if m == nil {
 			return fmt.Errorf("define Spin's interfaces: %s is offered but not defined", name)
 		}
@@ -136,9 +158,20 @@ func (r *Runtime) define(ctx context.Context) error {
 
 // Close frees what New made. Call it when no invocation runs any more. A second call does nothing.
 func (r *Runtime) Close(ctx context.Context) error {
+	r.closing.Do(func() { close(r.stop) })
+	r.trimming.Wait()
+	r.mu.Lock()
+	all := r.components
+	r.components = map[*Component]struct{}{}
+	r.mu.Unlock()
+	for c := range all {
+		c.Close()
+	}
 	var err error
-	if r.wazero != nil {
-		err = r.wazero.Close(ctx)
+	for _, w := range []wazero.Runtime{r.wazero, r.filed} {
+		if w != nil {
+			err = errors.Join(err, w.Close(ctx))
+		}
 	}
 	if e := r.cache.Close(ctx); err == nil {
 		err = e
@@ -227,15 +260,36 @@ func (r *Runtime) compile(ctx context.Context, digest [sha256.Size]byte, wasm []
 	if err != nil {
 		return nil, err
 	}
-	compiled, err := r.wazero.CompileModule(experimental.WithCompilationWorkers(ctx, compileWorkers), wasm)
+	metered, report, err := rewrite.Module(wasm, rewrite.Options{RefuelModule: fuelModule, RefuelName: refuelName})
+	if err != nil {
+		return nil, rewriteRefusal(err)
+	}
+	compiled, err := r.wazero.CompileModule(experimental.WithCompilationWorkers(ctx, compileWorkers), metered)
 	if err != nil {
 		return nil, r.refusal(err)
 	}
-	p, err := newProgram(r, digest, compiled, o)
+	p, err := newProgram(r, digest, metered, compiled, o, report)
 	if err != nil {
 		return nil, errors.Join(err, compiled.Close(ctx))
 	}
 	return p, nil
+}
+
+// rewriteRefusal is the rewriter's refusal in this package's words.
+func rewriteRefusal(err error) error {
+	var e *rewrite.Error
+	if !errors.As(err, &e) {
+		return fmt.Errorf("rewrite: %w", err)
+	}
+	switch e.Kind {
+	case rewrite.Limit:
+		return &CompileError{OverLimit, e.Error(), "split the function or module, or build it with less inlining"}
+	case rewrite.Unsupported:
+		return &CompileError{Unsupported, e.Error(), "build for WebAssembly 2.0 without further proposals"}
+	case rewrite.Reserved:
+		return &CompileError{BadImport, e.Error(), "rename it: the platform uses this name"}
+	}
+	return &CompileError{Malformed, e.Error(), "build the component again; if it runs elsewhere, report it"}
 }
 
 // refusal tells what is wrong with the module from what is wrong around it.
@@ -250,5 +304,46 @@ func (r *Runtime) refusal(err error) error {
 		return &CompileError{Unsupported, bounded(text), "build for WebAssembly 2.0 without further proposals"}
 	default:
 		return &CompileError{Malformed, bounded(text), "build the component again; if it runs elsewhere, report it"}
+	}
+}
+
+// register makes a component's waiting instances known to trim.
+func (r *Runtime) register(c *Component) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.components[c] = struct{}{}
+}
+
+func (r *Runtime) forget(c *Component) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.components, c)
+}
+
+// An instance that nobody needed for idleFor is closed.
+const (
+	idleFor   = time.Minute
+	trimEvery = 10 * time.Second
+)
+
+// trim closes what waits too long, until Close.
+func (r *Runtime) trim() {
+	tick := time.NewTicker(trimEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.stop:
+			return
+		case now := <-tick.C:
+			r.mu.Lock()
+			all := make([]*Component, 0, len(r.components))
+			for c := range r.components {
+				all = append(all, c)
+			}
+			r.mu.Unlock()
+			for _, c := range all {
+				c.trim(now.Add(-idleFor))
+			}
+		}
 	}
 }

@@ -14,14 +14,30 @@ import (
 const wasiModule = wasi_snapshot_preview1.ModuleName
 
 // defineWASI instantiates wazero's WASI preview 1 with two functions of ours: a proc_exit that leaves the instance to the host that owns it,
-// with a code that nobody can mistake for wazero's own, and a poll_oneoff whose sleep ends with the invocation.
-func defineWASI(ctx context.Context, w wazero.Runtime) error {
+// with a code that nobody can mistake for wazero's own, and a poll_oneoff whose sleep ends with the invocation. Sealed, it is for guests
+// without files: they have the three standard streams and nothing else, which they can neither close nor move, so that no message leaves a
+// trace in the descriptors.
+func defineWASI(ctx context.Context, w wazero.Runtime, sealed bool) error {
 	b := w.NewHostModuleBuilder(wasiModule)
 	wasi_snapshot_preview1.NewFunctionExporter().ExportFunctions(b)
 	b.NewFunctionBuilder().WithGoFunction(api.GoFunc(procExit), []api.ValueType{i32}, nil).Export("proc_exit")
 	b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(pollOneoff), []api.ValueType{i32, i32, i32, i32}, []api.ValueType{i32}).Export("poll_oneoff")
+	if sealed {
+		for name, params := range map[string][]api.ValueType{"fd_close": {i32}, "fd_renumber": {i32, i32}, "fd_fdstat_set_flags": {i32, i32}} {
+			b.NewFunctionBuilder().WithGoFunction(api.GoFunc(sealedStream), params, []api.ValueType{i32}).Export(name)
+		}
+	}
 	_, err := b.Instantiate(ctx)
 	return err
+}
+
+// sealedStream answers an operation on a descriptor: the standard streams stay as they are, and others do not exist.
+func sealedStream(_ context.Context, stack []uint64) {
+	if uint32(stack[0]) <= 2 {
+		stack[0] = errnoSuccess
+		return
+	}
+	stack[0] = errnoBadf
 }
 
 func procExit(_ context.Context, stack []uint64) {
@@ -31,6 +47,7 @@ func procExit(_ context.Context, stack []uint64) {
 // Error numbers of WASI preview 1, section errno.
 const (
 	errnoSuccess = 0
+	errnoBadf    = 8
 	errnoFault   = 21
 	errnoInval   = 28
 )
@@ -101,6 +118,10 @@ func shortest(subscriptions []byte) (wait time.Duration, ok bool) {
 func sleep(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
+	}
+	if v, ok := ctx.Value(invocationKey{}).(*invocation); ok {
+		v.instance.wait(true)
+		defer v.instance.wait(false)
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -1,102 +1,145 @@
 package rewrite
 
-// loop is what measuring learns of one loop.
-type loop struct {
-	end     int    // where its end instruction stands
-	units   uint32 // of the code directly in it, charged at each turn
-	stretch uint64 // what may run between its head and the next look at the fuel
-	calls   bool   // it, or a loop in it, calls something or does bulk work
-	nests   bool   // it holds another loop
-	bare    bool   // takes and gives no values
-	params  bool   // takes values
+// A region is the code directly in a loop, or outside of all loops. Within one turn of it control only goes forward, so it is cut, in the order
+// of the text, into stretches that are charged when their first instruction is reached: the first at the head of the loop, where the fuel is
+// looked at too, the others where blocks end. Whoever reaches an instruction must have passed the beginning of its stretch, so a block that was
+// opened before the present stretch ends it: a branch may come from there. Cutting begins where a stretch has cost a good deal; small regions
+// stay whole. What is left short between two cuts is charged at the head instead.
+const (
+	longStretch  = 64 // units from which on a stretch is cut where it can be
+	shortStretch = 8  // units up to which a stretch is charged at the head
+)
+
+// region is what measuring learns of one region.
+type region struct {
+	head    uint32 // units that are charged at the head
+	longest uint64 // units that may be used between the head and the next look at the fuel
+	calls   bool   // a loop: it, or a loop in it, calls something or does bulk work
+	params  bool   // a loop: takes values
+
+	run   uint32 // units of the present stretch
+	from  int    // where in the module it begins
+	place int    // the landing where it is charged, -1 is the head
 }
 
 // measure is what metering a function depends on. One value is used for all functions, one after the other.
 type measure struct {
-	entry  loop   // the code outside of all loops, charged when the function is entered
-	loops  []loop // in the order of their heads
-	open   []int  // for each open block the loop that it is in, as an index into loops; -1 is the entry
-	calls  bool   // calls what is not free
-	inLoop bool   // some loop does
-	bulk   bool   // does bulk work
+	entry    region
+	loops    []region // in the order of their heads
+	landings []uint32 // for each else and each end of a block or if, in their order, the units that are charged behind it
+	open     []opened
+	calls    bool // calls what is not free
+	inLoop   bool // some loop calls
+	bulk     bool // does bulk work
+}
+
+// opened is a block whose end is still to come.
+type opened struct {
+	at     int
+	loop   bool
+	region int // that its code is in, as an index into loops; -1 is the entry
 }
 
 // of measures a function whose instructions begin at r's place and end with r's bytes.
 func (f *measure) of(m *module, free []uint32, r reader) {
-	*f = measure{loops: f.loops[:0], open: append(f.open[:0], -1)}
+	*f = measure{loops: f.loops[:0], landings: f.landings[:0], open: append(f.open[:0], opened{region: -1})}
+	f.entry.place = -1
 	var in instruction
 	for len(f.open) > 0 && r.err == nil {
 		r.next(&in)
-		current := f.open[len(f.open)-1]
-		cost, calls := units(&in), false
+		top := f.open[len(f.open)-1]
 		switch in.op {
 		case opBlock, opIf:
-			f.open = append(f.open, current)
+			f.open = append(f.open, opened{in.at, false, top.region})
 		case opLoop:
-			takes, gives := m.blockValues(in.blockType)
-			f.open = append(f.open, len(f.loops))
-			f.loops = append(f.loops, loop{bare: !takes && !gives, params: takes})
+			f.open = append(f.open, opened{in.at, true, len(f.loops)})
+			f.loops = append(f.loops, region{from: in.at, place: -1, params: m.takes(in.blockType)})
+		case opElse:
+			f.land(&in)
 		case opEnd:
-			f.open = f.open[:len(f.open)-1]
-			if len(f.open) > 0 && f.open[len(f.open)-1] != current {
-				f.close(current, f.open[len(f.open)-1], in.at)
-			}
-		case opCall, opReturnCall:
-			callee := int(in.x) - m.imported.functions
-			if callee >= 0 && free[callee] != heavy && in.op == opCall {
-				cost += free[callee]
-				calls = true
-				break
-			}
-			f.calls = true
-			fallthrough
-		case opCallIndirect, opReturnCallIndirect:
-			f.calls, calls = true, true
-			f.at(current).stretch += freeUnits // what a function may do before it looks
-		case opMemoryGrow, opBulk:
-			if bulky(&in) {
-				f.bulk, calls = true, true
-			}
+			f.close(&in)
 		}
-		l := f.at(current)
-		l.units += cost
-		l.stretch += uint64(cost)
-		if calls && current >= 0 {
-			l.calls, f.inLoop = true, true
+		f.charge(m, free, &in, top.region)
+	}
+	f.entry.end(f.landings)
+}
+
+// charge adds what an instruction costs to its region.
+func (f *measure) charge(m *module, free []uint32, in *instruction, at int) {
+	r := f.region(at)
+	cost, calls := units(in), false
+	switch in.op {
+	case opCall, opReturnCall, opCallIndirect, opReturnCallIndirect:
+		calls = true
+		if callee := int(in.x) - m.imported.functions; in.op == opCall && callee >= 0 && free[callee] != heavy {
+			cost += free[callee]
+			break
 		}
+		f.calls = true
+		r.longest += freeUnits // what a function may do before it looks
+	case opMemoryGrow, opBulk:
+		calls = bulky(in)
+		f.bulk = f.bulk || calls
+	}
+	r.run += cost
+	r.longest += uint64(cost)
+	if calls && at >= 0 {
+		r.calls, f.inLoop = true, true
 	}
 }
 
-// close ends a loop inside of another, or of none.
-func (f *measure) close(inner, outer, end int) {
-	f.loops[inner].end = end
-	l := f.at(outer)
-	l.nests = true
-	l.calls = l.calls || f.loops[inner].calls
+// land comes to a place that is reached from elsewhere than the instruction before it.
+func (f *measure) land(in *instruction) {
+	block := f.open[len(f.open)-1]
+	r := f.region(block.region)
+	f.landings = append(f.landings, 0)
+	if block.at < r.from || r.run > longStretch {
+		r.end(f.landings)
+		r.run, r.from, r.place = 0, in.at, len(f.landings)-1
+	}
 }
 
-// at returns the loop of an index.
-func (f *measure) at(i int) *loop {
+func (f *measure) close(in *instruction) {
+	block := f.open[len(f.open)-1]
+	if len(f.open) > 1 && !block.loop {
+		f.land(in)
+	}
+	f.open = f.open[:len(f.open)-1]
+	if !block.loop {
+		return
+	}
+	inner := f.region(block.region)
+	inner.end(f.landings)
+	outer := f.region(f.open[len(f.open)-1].region)
+	outer.calls = outer.calls || inner.calls
+}
+
+// end settles where the present stretch is charged.
+func (r *region) end(landings []uint32) {
+	if r.place < 0 || r.run <= shortStretch {
+		r.head += r.run
+	} else {
+		landings[r.place] = r.run
+	}
+}
+
+func (f *measure) region(i int) *region {
 	if i < 0 {
 		return &f.entry
 	}
 	return &f.loops[i]
 }
 
-// longest is the longest stretch of the function's regions.
+// longest is the most that may be used between two looks at the fuel.
 func (f *measure) longest() uint64 {
-	most := f.entry.stretch
+	most := f.entry.longest
 	for i := range f.loops {
-		most = max(most, f.loops[i].stretch)
+		most = max(most, f.loops[i].longest)
 	}
 	return most
 }
 
-// blockValues tells whether a block takes and gives values.
-func (m *module) blockValues(blockType int64) (takes, gives bool) {
-	if blockType < 0 {
-		return false, byte(blockType)&0x7f != blockEmpty
-	}
-	t := m.types[blockType]
-	return t.nParams > 0, t.nResults > 0
+// takes tells whether a block takes values.
+func (m *module) takes(blockType int64) bool {
+	return blockType >= 0 && m.types[blockType].nParams > 0
 }

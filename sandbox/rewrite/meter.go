@@ -23,7 +23,8 @@ type meter struct {
 	measure measure
 	form    form
 	frames  []frame
-	loop    int // the next loop of measure.loops
+	loop    int // the next of measure.loops
+	landing int // the next of measure.landings
 	copied  int // where in the original the bytes begin that are still to be copied as they are
 
 	counter uint32 // local i64: the fuel, or a place for it while it is looked at
@@ -66,7 +67,7 @@ func (f *meter) function(i int) {
 		f.out.op(1, t)
 	}
 	f.frames = append(f.frames[:0], frame{op: opBlock, ends: 1})
-	f.loop = 0
+	f.loop, f.landing = 0, 0
 	f.enter()
 	if f.form == local {
 		f.out.op(opBlock)
@@ -112,7 +113,7 @@ func (f *meter) resultType(t uint32) {
 
 // enter charges the code outside of loops. Only what calls nothing and is short may go without a look at what is left.
 func (f *meter) enter() {
-	cost := f.measure.entry.units
+	cost := f.measure.entry.head
 	looks := f.measure.calls || f.measure.bulk || cost > freeUnits
 	if f.form == free || f.form == global && cost == 0 && !looks {
 		return
@@ -215,6 +216,8 @@ func (f *meter) instruction(in *instruction) {
 		f.push(in.op, 0, 1)
 	case opLoop:
 		f.openLoop(in)
+	case opElse:
+		f.land(in)
 	case opEnd:
 		f.close(in)
 	case opBr, opBrIf:
@@ -291,7 +294,7 @@ func (f *meter) call(in *instruction) {
 func (f *meter) openLoop(in *instruction) {
 	l := &f.measure.loops[f.loop]
 	f.loop++
-	if l.units == 0 || f.form == free { // without a branch in it, it never turns
+	if l.head == 0 || f.form == free { // without a branch in it, it never turns
 		f.push(opLoop, 0, 1)
 		return
 	}
@@ -299,7 +302,7 @@ func (f *meter) openLoop(in *instruction) {
 		f.copy(in.end)
 		f.push(opLoop, 0, 1)
 		f.out.with(opGlobalGet, f.fuel)
-		f.subtract(l.units)
+		f.subtract(l.head)
 		f.keep(true)
 		f.refuelBelowZero()
 		return
@@ -316,20 +319,23 @@ func (f *meter) openLoop(in *instruction) {
 		f.out.op(opIf, blockEmpty, opBr, 2, opEnd)
 	}
 	f.load()
-	f.subtract(l.units)
+	f.subtract(l.head)
 	f.keep(false)
 }
 
 // short puts on the stack whether a turn of the loop costs more than is left.
-func (f *meter) short(l *loop) {
+func (f *meter) short(l *region) {
 	f.load()
-	f.out.i64(int64(l.units))
+	f.out.i64(int64(l.head))
 	f.out.op(opI64LtS)
 }
 
 func (f *meter) close(in *instruction) {
 	top := f.frames[len(f.frames)-1]
 	f.frames = f.frames[:len(f.frames)-1]
+	if top.op != opLoop && len(f.frames) > 0 {
+		f.land(in)
+	}
 	if top.ends == 1 {
 		return
 	}
@@ -338,6 +344,18 @@ func (f *meter) close(in *instruction) {
 		f.writeBack()
 	}
 	f.out.op(opEnd)
+}
+
+// land charges what begins behind an instruction.
+func (f *meter) land(in *instruction) {
+	cost := f.measure.landings[f.landing]
+	f.landing++
+	if cost > 0 {
+		f.copy(in.end)
+		f.load()
+		f.subtract(cost)
+		f.keep(false)
+	}
 }
 
 // bulk charges one unit for 16 bytes, or table entries, that an instruction touches, before it does.

@@ -7,8 +7,8 @@
 //
 // Fuel is an i64 global. Each function entry takes from it what the code outside of loops costs, each turn of a loop what the code directly
 // in it costs: one unit for an instruction, which is an upper bound where a branch leaves some out. Where little is left, or nothing, the
-// module calls the host's refuel function, which adds a slice or panics. What was given less what is left is what was used: the same run uses
-// the same, however it was sliced.
+// module calls the host's refuel function, which adds what is owed and a slice, or panics. What was given less what is left is what was used:
+// the same run uses the same, however it was sliced. A trap may lose what a function counted since it last looked: at most a slice.
 package rewrite
 
 import "cmp"
@@ -38,7 +38,7 @@ type Report struct {
 	Version int
 
 	// Fuel is the export of the mutable i64 global that holds the fuel, in units. It starts at 0, so that what nobody armed asks for fuel at
-	// once. It may run below 0 by what was charged in one step.
+	// once. It runs below 0 by what was charged in one step: refuel is to leave it above 0.
 	Fuel string
 
 	// Init is the export of a function () -> () that does what instantiating the original would have done after the tables were filled: copy

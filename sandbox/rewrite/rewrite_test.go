@@ -21,7 +21,7 @@ import (
 // meter is the host's side of the fuel, for one runtime.
 type meter struct {
 	budget int64 // what refuel may still grant; it panics with errSpent instead
-	slice  int64 // what refuel adds; 0 means 200,000
+	slice  int64 // what refuel adds beside what is owed; 0 means 200,000
 	given  int64
 	calls  int
 }
@@ -30,14 +30,15 @@ var errSpent = errors.New("fuel is spent")
 
 func (m *meter) refuel(_ context.Context, mod api.Module, _ []uint64) {
 	m.calls++
-	slice := cmp.Or(m.slice, 200_000)
-	if m.budget < slice {
+	fuel := fuelOf(mod)
+	left := int64(fuel.Get())
+	grant := cmp.Or(m.slice, 200_000) - min(left, 0)
+	if m.budget < grant {
 		panic(errSpent)
 	}
-	m.budget -= slice
-	m.given += slice
-	fuel := fuelOf(mod)
-	fuel.Set(uint64(int64(fuel.Get()) + slice))
+	m.budget -= grant
+	m.given += grant
+	fuel.Set(uint64(left + grant))
 }
 
 func fuelOf(mod api.Module) api.MutableGlobal {

@@ -14,6 +14,7 @@ type Call struct {
 	guest      guest
 	handles    handles
 	reply      []byte // reused by Redis commands; at most keepReply bytes are kept between them
+	wait       func(begins bool)
 }
 
 // NewCall prepares the state of one invocation of a guest that may reach h. a may be nil where there is no message.
@@ -23,7 +24,16 @@ func NewCall(h *Host, a Attributes) *Call {
 	return c
 }
 
-// Close gives back what the guest left open. The instance must not run with this Call afterwards. Close is idempotent.
+// OnWait sets who is told when a host function is about to wait for a server, and when it has: meanwhile somebody else can compute.
+func (c *Call) OnWait(wait func(begins bool)) { c.wait = wait }
+
+// Begin makes the Call ready for another message of the same instance.
+func (c *Call) Begin(a Attributes) {
+	c.attributes = a
+	c.guest.busy, c.guest.ctx = false, nil
+}
+
+// Close gives back what the guest left open. The instance must not run with this Call before the next Begin. Close is idempotent.
 func (c *Call) Close() {
 	for _, h := range c.handles.open {
 		if h.connection.release != nil {
@@ -31,7 +41,6 @@ func (c *Call) Close() {
 		}
 	}
 	c.handles = handles{}
-	c.guest.module, c.guest.memory, c.guest.realloc = nil, nil, nil
 }
 
 type callKey struct{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -15,6 +16,7 @@ type function struct {
 	params       string // one letter per core parameter: i is i32, I is i64
 	body         func(*guest, stack)
 	label        string
+	waits        bool // for a server, most of its time
 }
 
 // functions of every generation, in the order of their files.
@@ -35,6 +37,7 @@ func Define(ctx context.Context, r wazero.Runtime) error {
 			builders[f.module] = b
 		}
 		f.label = f.module + "#" + f.name
+		f.waits = !strings.Contains(f.module, "config") && !strings.Contains(f.module, "variables") && !strings.HasPrefix(f.name, "[resource-drop]")
 		b.NewFunctionBuilder().WithGoModuleFunction(&f, valueTypes(f.params), nil).Export(f.name)
 	}
 	for name, b := range builders {
@@ -72,6 +75,11 @@ func (f *function) Call(ctx context.Context, m api.Module, params []uint64) {
 	if c == nil {
 		panic(&Trap{Func: f.label, Why: "called outside an invocation"})
 	}
-	f.body(c.enter(ctx, m, f.label), params)
+	g := c.enter(ctx, m, f.label)
+	if f.waits && c.wait != nil {
+		c.wait(true)
+		defer c.wait(false) // also when the guest is unwound: its turn is given up elsewhere
+	}
+	f.body(g, params)
 	c.leave()
 }

@@ -1,0 +1,80 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+)
+
+// Guests are metered: the rewriter makes them count down a unit for about each instruction, and call refuel when the count is below zero.
+// That is the one place where a computing guest comes back to Go. Compiled code is not preempted otherwise: beside a guest that spins, the
+// garbage collector and with it the process would wait for ever.
+const (
+	fuelModule = "tenloom"
+	refuelName = "refuel"
+
+	// slice is how many units a guest gets at a time: about 0.2 ms of work.
+	slice = 200_000
+
+	// Go looks for network events when a processor has nothing to run, and otherwise every 10 ms. A goroutine that yields is still there to be
+	// run, so beside guests that compute all messages would wait for those 10 ms. Every so many slices a guest sleeps for a moment instead,
+	// which is long enough for its processor to look.
+	breath    = 10
+	breathFor = 50 * time.Microsecond
+)
+
+// ErrFuel ends a guest that has used up the fuel of its invocation.
+var errFuel = errors.New("out of fuel")
+
+func defineRefuel(ctx context.Context, w wazero.Runtime) error {
+	_, err := w.NewHostModuleBuilder(fuelModule).NewFunctionBuilder().
+		WithGoModuleFunction(api.GoModuleFunc(refuel), nil, nil).Export(refuelName).Instantiate(ctx)
+	return err
+}
+
+func refuel(ctx context.Context, _ api.Module, _ []uint64) {
+	v, _ := ctx.Value(invocationKey{}).(*invocation)
+	v.instance.refuel(v)
+}
+
+// refuel holds the guest to its deadline and its fuel, gives others their turn, and grants the next slice.
+func (i *instance) refuel(v *invocation) {
+	if v.parent.Err() != nil || v.overdue() {
+		panic(errInterrupted)
+	}
+	if limit := i.component.binding.Fuel; limit > 0 && i.burnt() > limit {
+		panic(errFuel)
+	}
+	// A goroutine that is locked to its thread yields and waits at the price of thread switches, so the lock is given up for that long; the
+	// thread's fault counter says nothing then.
+	i.restorer.moved()
+	runtime.UnlockOSThread()
+	if i.slices++; i.slices%breath == 0 {
+		time.Sleep(breathFor)
+	} else {
+		runtime.Gosched()
+	}
+	i.component.program.runtime.turns.yield(&i.turn)
+	runtime.LockOSThread()
+	i.given += slice
+	i.fuel.Set(uint64(int64(i.fuel.Get()) + slice))
+}
+
+// arm grants the slice that every way into the guest needs.
+func (i *instance) arm() {
+	rest := int64(i.fuel.Get())
+	i.given += slice - rest
+	i.fuel.Set(slice)
+}
+
+// burnt is how many units the guest has used in this invocation.
+func (i *instance) burnt() uint64 {
+	if i.fuel == nil {
+		return 0
+	}
+	return uint64(max(i.given-int64(i.fuel.Get()), 0))
+}

@@ -1,0 +1,111 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/tenloom/tenloom/tenants"
+)
+
+// TestNextMessageFindsTheSnapshot lets many goroutines send messages that write everywhere, grow memory, change globals, answer errors and
+// trap, and looks at every instance that lies in the pool afterwards: memory, size and globals are the snapshot's, byte for byte. The guest
+// itself answers an error with another code when it finds a trace.
+func TestNextMessageFindsTheSnapshot(t *testing.T) {
+	r, err := New(context.Background(), Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(context.Background())
+	wasm, err := os.ReadFile("testdata/guests/scribble.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := r.Compile(context.Background(), wasm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := p.Bind(Binding{})
+	if !p.report.Resettable {
+		t.Fatalf("cannot be reset: %s", p.report.Why)
+	}
+	var all sync.WaitGroup
+	for seed := range uint64(8) {
+		all.Go(func() { scribble(t, c, rand.New(rand.NewPCG(seed, 3))) })
+	}
+	all.Wait()
+	c.Invoke(context.Background(), Call{Payload: []byte{3, 255, 0, 1}}) // whatever ended last, one lies in the pool now
+	s := c.snapshot.Load()
+	if len(c.pool.idle) == 0 {
+		t.Fatal("no instance was kept")
+	}
+	for _, i := range c.pool.idle {
+		compareToSnapshot(t, i, s)
+	}
+}
+
+func scribble(t *testing.T, c *Component, r *rand.Rand) {
+	for range 500 {
+		end := byte(r.IntN(10))
+		payload := []byte{byte(r.IntN(4)), byte(r.IntN(256)), end, byte(r.Uint32())}
+		got := c.Invoke(context.Background(), Call{Payload: payload})
+		switch {
+		case end == 2 && (got.Outcome != tenants.Failed || !strings.Contains(got.Err.Error(), "unreachable")):
+			t.Errorf("a trap ended as %v, %v", got.Outcome, got.Err)
+		case end == 1 && got.Outcome != tenants.Failed:
+			t.Errorf("an error ended as %v", got.Outcome)
+		case end != 1 && end != 2 && got.Outcome != tenants.Handled:
+			t.Errorf("the guest found a trace of another message: %v", got.Err)
+			return
+		}
+	}
+}
+
+func compareToSnapshot(t *testing.T, i *instance, s *snapshot) {
+	t.Helper()
+	if size := uint64(i.module.Memory().Size()); size != s.size {
+		t.Errorf("an instance waits with %d bytes of memory, the snapshot has %d", size, s.size)
+	}
+	if !bytes.Equal(i.memory.region.prefix(s.size), s.image.bytes) {
+		t.Error("an instance waits with memory that differs from the snapshot")
+	}
+	for k, g := range i.globals {
+		if g.Get() != s.globals[k] {
+			t.Errorf("global %d is %d, in the snapshot %d", k, g.Get(), s.globals[k])
+		}
+	}
+}
+
+// TestComponentsOfOneProgramShareNoInstance: two tenants with the same module.
+func TestComponentsOfOneProgramShareNoInstance(t *testing.T) {
+	r, err := New(context.Background(), Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(context.Background())
+	wasm, err := os.ReadFile("testdata/guests/scribble.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := r.Compile(context.Background(), wasm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, other := p.Bind(Binding{}), p.Bind(Binding{})
+	for range 3 {
+		one.Invoke(context.Background(), Call{})
+		other.Invoke(context.Background(), Call{})
+	}
+	for _, c := range []*Component{one, other} {
+		if len(c.pool.idle) != 1 || c.pool.idle[0].component != c || c.pool.idle[0].snapshot != c.snapshot.Load() {
+			t.Fatalf("%d instances wait", len(c.pool.idle))
+		}
+	}
+	if one.snapshot.Load() == other.snapshot.Load() {
+		t.Fatal("two components have one snapshot")
+	}
+}

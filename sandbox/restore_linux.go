@@ -1,0 +1,234 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// restorer finds the pages of an instance's memory that differ from its image and copies them back.
+//
+// A page that was written once stays a private copy ("sticky"), so writing it again faults no more, and it is copied back after every
+// message. A page becomes private by a fault of the thread that writes it, and guests run on a locked thread: as long as the thread's fault
+// counter stands where it stood when the message began, the list of sticky pages is complete. When it moved, the kernel is asked again which
+// pages have left the file.
+type restorer struct {
+	sticky []pageRange
+	listed bool  // sticky is complete as of the last restore
+	faults int64 // of this thread, when the message began
+	found  [64]pageRange
+}
+
+// pageRange is struct page_region of Linux' PAGEMAP_SCAN.
+type pageRange struct {
+	start, end uint64
+	_          uint64 // categories
+}
+
+// maxSticky is how many bytes of private copies an instance keeps. One that has more gives all of them back, and pays their faults again.
+const maxSticky = 1 << 20
+
+// begin notes where the thread's fault counter stands. The caller has locked its goroutine to the thread until restore has returned.
+func (d *restorer) begin() {
+	if method() == byFaults {
+		d.faults = threadFaults()
+	}
+}
+
+// moved tells that the guest may be on another thread from here on.
+func (d *restorer) moved() { d.listed = false }
+
+// private is how many bytes of the memory are copies of the instance's own.
+func (d *restorer) private() (n int64) {
+	for _, p := range d.sticky {
+		n += int64(p.end - p.start)
+	}
+	return n
+}
+
+// restore makes the memory equal to the image, as far as the image goes.
+func (d *restorer) restore(r *region, i *image) error {
+	if len(i.bytes) == 0 {
+		return nil
+	}
+	how := method()
+	if how == byCopy {
+		copy(r.prefix(uint64(len(i.bytes))), i.bytes)
+		return nil
+	}
+	if !d.listed || how != byFaults || threadFaults() != d.faults {
+		if err := d.list(how, r, uint64(len(i.bytes))); err != nil {
+			return err
+		}
+	}
+	base := uint64(uintptr(r.base))
+	memory := r.prefix(uint64(len(i.bytes)))
+	for _, p := range d.sticky {
+		copy(memory[p.start-base:p.end-base], i.bytes[p.start-base:p.end-base])
+	}
+	return nil
+}
+
+// list asks the kernel which pages are private copies, and drops all of them where they are too many.
+func (d *restorer) list(how resetBy, r *region, size uint64) (err error) {
+	start := uint64(uintptr(r.base))
+	d.sticky = d.sticky[:0]
+	if how == byPagemap {
+		d.sticky, err = readPagemap(d.sticky, start, start+size)
+	} else {
+		err = d.scan(start, start+size)
+	}
+	if err != nil {
+		return err
+	}
+	total := uint64(0)
+	for _, p := range d.sticky {
+		total += p.end - p.start
+	}
+	d.listed = true
+	if total > maxSticky {
+		d.sticky, d.listed = d.sticky[:0], false
+		return d.drop(r, size)
+	}
+	return nil
+}
+
+// drop forgets all private copies at once.
+func (d *restorer) drop(r *region, size uint64) error {
+	if err := unix.Madvise(r.prefix(size), unix.MADV_DONTNEED); err != nil {
+		return fmt.Errorf("drop written pages: %w", err)
+	}
+	return nil
+}
+
+// scan lists pages that are present or swapped and no longer the file's, with PAGEMAP_SCAN (Linux 6.7 and later,
+// https://docs.kernel.org/admin-guide/mm/pagemap.html).
+func (d *restorer) scan(start, end uint64) error {
+	const request, file, present, swapped = 0xC0606610, 1 << 2, 1 << 3, 1 << 4
+	for start < end {
+		arg := struct {
+			size, flags, start, end, walkEnd, vec, vecLen, maxPages, inverted, mask, anyOf, returned uint64
+		}{96, 0, start, end, 0, uint64(uintptr(unsafe.Pointer(&d.found))), uint64(len(d.found)), 0, file, file, present | swapped, present}
+		n, _, errno := syscall.Syscall(syscall.SYS_IOCTL, pagemap().Fd(), request, uintptr(unsafe.Pointer(&arg)))
+		if errno != 0 {
+			return fmt.Errorf("list written pages: %w", errno)
+		}
+		d.sticky = append(d.sticky, d.found[:n]...)
+		if start = arg.walkEnd; n < uintptr(len(d.found)) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// readPagemap lists the same with the entries of /proc/self/pagemap: 8 bytes a page, bit 63 present, 62 swapped, 61 of a file.
+func readPagemap(into []pageRange, start, end uint64) ([]pageRange, error) {
+	page := uint64(os.Getpagesize())
+	entries := make([]uint64, (end-start)/page)
+	if len(entries) == 0 {
+		return into, nil
+	}
+	raw := unsafe.Slice((*byte)(unsafe.Pointer(&entries[0])), 8*len(entries))
+	if _, err := pagemap().ReadAt(raw, int64(8*start/page)); err != nil {
+		return into, fmt.Errorf("list written pages: %w", err)
+	}
+	for k, e := range entries {
+		if e>>62 == 0 || e>>61&1 == 1 {
+			continue
+		}
+		at := start + uint64(k)*page
+		if n := len(into); n > 0 && into[n-1].end == at {
+			into[n-1].end += page
+			continue
+		}
+		into = append(into, pageRange{start: at, end: at + page})
+	}
+	return into, nil
+}
+
+// threadFaults counts this thread's page faults. The system call costs less than listing pages, and needs no memory of its own.
+func threadFaults() int64 {
+	var usage syscall.Rusage
+	syscall.RawSyscall(syscall.SYS_GETRUSAGE, unix.RUSAGE_THREAD, uintptr(unsafe.Pointer(&usage)), 0)
+	return usage.Minflt + usage.Majflt
+}
+
+// pagemap is open as long as the process: it speaks of the process that opened it.
+var pagemap = sync.OnceValue(func() *os.File {
+	f, err := os.Open("/proc/self/pagemap")
+	if err != nil {
+		return nil
+	}
+	return f
+})
+
+// resetBy is a way to learn which pages were written.
+type resetBy uint8
+
+const (
+	byFaults  resetBy = iota // list when the thread has faulted: half a microsecond where it has not
+	byScan                   // list each time
+	byPagemap                // list each time, with older kernels' means
+	byCopy                   // copy everything
+)
+
+func (b resetBy) String() string {
+	return [...]string{"fault counter", "PAGEMAP_SCAN", "pagemap", "copy"}[b]
+}
+
+// method is the best way that a trial shows to work here. Containers and other kernels may lack any of them.
+var method = sync.OnceValue(func() resetBy {
+	for _, how := range []resetBy{byFaults, byScan, byPagemap} {
+		if try(how) == nil {
+			return how
+		}
+	}
+	return byCopy
+})
+
+func resetMethod() string { return method().String() }
+
+// try writes one page of three and expects to be told that one.
+func try(how resetBy) (err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if pagemap() == nil {
+		return errors.New("no pagemap")
+	}
+	page := uint64(os.Getpagesize())
+	i, err := newImage(make([]byte, 3*page))
+	if err != nil {
+		return err
+	}
+	defer i.close()
+	var r region
+	if err := r.reserve(3 * page); err != nil {
+		return err
+	}
+	defer r.release()
+	if err := i.cover(&r); err != nil {
+		return err
+	}
+	memory := r.prefix(3 * page)
+	sink := memory[0]
+	before := threadFaults()
+	memory[page] = 1 + sink
+	if how == byFaults && threadFaults() == before {
+		return errors.New("the thread's fault counter stands still")
+	}
+	var d restorer
+	if err := d.list(how, &r, 3*page); err != nil {
+		return err
+	}
+	base := uint64(uintptr(r.base))
+	if len(d.sticky) != 1 || d.sticky[0].start != base+page || d.sticky[0].end != base+2*page {
+		return fmt.Errorf("wrote page 1, was told %v", d.sticky)
+	}
+	return nil
+}
