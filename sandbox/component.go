@@ -141,6 +141,7 @@ func (c *Component) run(ctx context.Context, call Call, use func(*instance) erro
 		c.program.runtime.idleBytes.Add(-i.cost)
 	}
 	i.begin(ctx, call)
+	i.used = i.invocation.began
 	c.program.runtime.turns.begin(&i.turn, i.invocation.began) // before the lock: a locked goroutine waits at the price of a thread
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -175,7 +176,7 @@ func (c *Component) keep(i *instance) bool {
 			return false
 		}
 	}
-	i.used, i.cost = time.Now(), idleCost+i.restorer.private()
+	i.cost = idleCost + i.restorer.private()
 	if !c.pool.put(i) {
 		return false
 	}
@@ -226,7 +227,8 @@ func (i *instance) run(use func(*instance) error) (err error) {
 		turns.leave(&i.turn)
 	}()
 	defer i.finish()
-	if err := i.invocation.Err(); err != nil {
+	defer func() { i.late = err != nil && i.invocation.overdue() }()
+	if err := i.invocation.parent.Err(); err != nil {
 		return err
 	}
 	if i.module == nil {

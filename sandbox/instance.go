@@ -49,8 +49,8 @@ type instance struct {
 	given      int64             // units of fuel in this invocation
 
 	slices int       // used up, over all messages
-	late   bool      // the deadline had passed when the guest ended
-	used   time.Time // when it went into the pool
+	late   bool      // the deadline had passed when the guest failed
+	used   time.Time // when it was last asked for
 	cost   int64     // bytes that it counts for there
 }
 
@@ -219,7 +219,6 @@ func (i *instance) wait(begins bool) {
 
 // finish ends what belongs to the message: its last lines, what the guest left open, its clock.
 func (i *instance) finish() {
-	i.late = i.invocation.overdue()
 	i.stdout.flush()
 	i.stderr.flush()
 	i.call.Close()
