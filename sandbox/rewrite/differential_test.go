@@ -91,7 +91,7 @@ func trap(err error) string {
 		return ""
 	}
 	line, _, _ := strings.Cut(err.Error(), "\n")
-	for _, known := range []string{"wasm error", "stack overflow"} {
+	for _, known := range []string{"wasm error", "stack overflow", "out of bounds memory access"} {
 		if i := strings.Index(line, known); i >= 0 {
 			line = line[i:]
 		}
