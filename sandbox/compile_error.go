@@ -8,7 +8,7 @@ const (
 	NotWasm      CompileKind = "not_wasm"      // empty, truncated in its header, text, or something else altogether
 	IsComponent  CompileKind = "component"     // a component of the component model, not a core module
 	TooLarge     CompileKind = "too_large"     // more bytes than Config.MaxModule
-	OverLimit    CompileKind = "over_limit"    // one of the limits in bounds.go
+	OverLimit    CompileKind = "over_limit"    // one of the limits of package rewrite
 	Malformed    CompileKind = "malformed"     // does not decode or validate
 	Unsupported  CompileKind = "unsupported"   // uses a WebAssembly proposal that is not offered
 	NoHandler    CompileKind = "no_handler"    // exports no Redis interface

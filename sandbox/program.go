@@ -61,8 +61,8 @@ type Program struct {
 }
 
 // newProgram holds a compiled module against what a guest must export and may import.
-func newProgram(r *Runtime, digest [sha256.Size]byte, metered []byte, compiled wazero.CompiledModule, o *outline, report rewrite.Report) (*Program, error) {
-	p := &Program{runtime: r, digest: digest, compiled: compiled, memory: o.memoryPages << 16, report: report}
+func newProgram(r *Runtime, digest [sha256.Size]byte, metered []byte, compiled wazero.CompiledModule, report rewrite.Report) (*Program, error) {
+	p := &Program{runtime: r, digest: digest, compiled: compiled, memory: report.MemoryMin << 16, report: report}
 	p.filed = sync.OnceValues(func() (wazero.CompiledModule, error) { // from the cache: the compiler has seen these bytes
 		return r.filed.CompileModule(context.Background(), metered)
 	})
@@ -72,7 +72,10 @@ func newProgram(r *Runtime, digest [sha256.Size]byte, metered []byte, compiled w
 	if err := p.checkExports(); err != nil {
 		return nil, err
 	}
-	if err := p.checkImports(o.foreign); err != nil {
+	if err := p.checkImports(); err != nil {
+		return nil, err
+	}
+	if err := checkTables(report.Tables); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -134,10 +137,10 @@ func (p *Program) checkExports() error {
 }
 
 // checkImports refuses what nobody offers, by module and name.
-func (p *Program) checkImports(foreign []foreignImport) error {
-	if len(foreign) > 0 {
+func (p *Program) checkImports() error {
+	if foreign := p.report.Foreign; len(foreign) > 0 { // nobody offers but functions
 		f := foreign[0]
-		return p.notOffered(f.module, f.name, fmt.Sprintf("the %s %q of module %q", f.kind, f.name, f.module))
+		return p.notOffered(f.Module, f.Name, fmt.Sprintf("the %s %q of module %q", f.Kind, f.Name, f.Module))
 	}
 	for _, def := range p.compiled.ImportedFunctions() {
 		module, name, _ := def.Import()
@@ -157,6 +160,20 @@ func (p *Program) checkImports(foreign []foreignImport) error {
 		}
 	}
 	slices.Sort(p.imports)
+	return nil
+}
+
+// maxTableEntries is as far as table.grow may go: entries lie outside of the memory cap.
+const maxTableEntries = 1 << 20
+
+// checkTables refuses a table that is grown without saying how far.
+func checkTables(tables []rewrite.Table) error {
+	for i, t := range tables {
+		if t.Grown && (!t.Bounded || t.Maximum > maxTableEntries) {
+			return &CompileError{OverLimit, fmt.Sprintf("table %d is grown by the module and has no maximum of at most %d entries", i, maxTableEntries),
+				"declare a maximum for it (wasm-ld: do not pass --growable-table)"}
+		}
+	}
 	return nil
 }
 

@@ -256,10 +256,6 @@ func (r *Runtime) lead(ctx context.Context, c *compilation, digest [sha256.Size]
 }
 
 func (r *Runtime) compile(ctx context.Context, digest [sha256.Size]byte, wasm []byte) (*Program, error) {
-	o, err := survey(wasm)
-	if err != nil {
-		return nil, err
-	}
 	metered, report, err := rewrite.Module(wasm, rewrite.Options{RefuelModule: fuelModule, RefuelName: refuelName})
 	if err != nil {
 		return nil, rewriteRefusal(err)
@@ -268,7 +264,7 @@ func (r *Runtime) compile(ctx context.Context, digest [sha256.Size]byte, wasm []
 	if err != nil {
 		return nil, r.refusal(err)
 	}
-	p, err := newProgram(r, digest, metered, compiled, o, report)
+	p, err := newProgram(r, digest, metered, compiled, report)
 	if err != nil {
 		return nil, errors.Join(err, compiled.Close(ctx))
 	}

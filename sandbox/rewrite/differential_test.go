@@ -15,7 +15,7 @@ import (
 )
 
 // seeds is how many generated modules the differential test runs.
-const seeds = 500
+const seeds = 200
 
 // world runs guests that log.
 type world struct {

@@ -153,7 +153,9 @@ func TestReport(t *testing.T) {
 
 // Maxima are written down, so that neither memory nor tables can grow beyond them; what debuggers read is gone, what tools declare is kept.
 func TestClampsAndSections(t *testing.T) {
-	custom := func(name string) []byte { return section(0, slices.Concat([]byte{byte(len(name))}, []byte(name), []byte{0})...) }
+	custom := func(name string) []byte {
+		return section(0, slices.Concat([]byte{byte(len(name))}, []byte(name), []byte{0})...)
+	}
 	wasm := module(
 		section(1, 1, 0x60, 0, 1, 0x7f), section(3, 2, 0, 0), section(4, 1, 0x70, 0, 5), section(5, 1, 0, 1),
 		section(7, append([]byte{2}, "\x04grow\x00\x00\x05table\x00\x01"...)...),

@@ -168,7 +168,7 @@ func (r *reader) within(what string, size uint32, read func()) {
 		return
 	}
 	if uint64(size) > uint64(len(r.bytes)-r.at) {
-		r.fail(Malformed, "%s declares %d bytes, %d are left", what, size, len(r.bytes)-r.at)
+		r.fail(Malformed, "%s is truncated: it declares %d bytes, %d are left", what, size, len(r.bytes)-r.at)
 		return
 	}
 	whole, end := r.bytes, r.at+int(size)
