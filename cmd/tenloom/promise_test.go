@@ -44,6 +44,7 @@ var promises = []promise{
 	{"path.naive", "x", true, 1.0, pathNaive},
 	{"redis.back", "s", false, 1.0, redisBack},
 	{"slow.neighbour", "x", false, 3.0, slowNeighbour},
+	{"slow.computing", "x", false, 3.0, computingNeighbour},
 	{"up.warm", "ms", false, 300, upWarm},
 	{"up.cold", "s", false, 120, upCold},
 }

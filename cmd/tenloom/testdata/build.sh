@@ -12,7 +12,7 @@ if [ "${1:-}" = --check ]; then
 	trap 'rm -rf "$out"' EXIT
 fi
 differs=0
-for guest in sum sleep; do
+for guest in sum sleep compute; do
 	mkdir -p "$out/$guest"
 	wat2wasm "$guest/$guest.wat" -o "$out/$guest/$guest.wasm"
 	cmp "$out/$guest/$guest.wasm" "$guest/$guest.wasm" || differs=1
