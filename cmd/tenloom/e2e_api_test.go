@@ -81,7 +81,7 @@ func TestUpRefusesRequests(t *testing.T) {
 		{"unknown member", "POST", "/v1/tenants/demo/messages", `{"chanel":"orders"}`, "invalid_message", 400, nil},
 		{"two payloads", "POST", "/v1/tenants/demo/messages", `{"channel":"orders","payload":"x","payload_base64":"eA=="}`, "invalid_message", 400, nil},
 		{"wait", "POST", "/v1/tenants/demo/messages", `{"channel":"orders","wait":"soon"}`, "invalid_message", 400, nil},
-		{"a server of the caller's", "POST", "/v1/tenants/demo/messages", `{"channel":"orders","endpoint":"redis://127.0.0.1:1"}`, "unknown_endpoint", 400, nil},
+		{"a server of the caller's", "POST", "/v1/tenants/demo/messages", `{"channel":"orders","payload":"x","endpoint":"redis://127.0.0.1:1"}`, "unknown_endpoint", 400, nil},
 		{"too large", "POST", "/v1/tenants/demo/messages", `{"channel":"orders","payload":"` + strings.Repeat("x", 1<<20+1) + `"}`, "message_too_large", 413, nil},
 		{"a name that was made to resolve here", "GET", "/readyz", "", "wrong_host", 421, http.Header{"Host": {"attacker.example"}}},
 		{"a page of another site", "POST", "/v1/tenants/demo/messages", `{"channel":"orders"}`, "", 403, http.Header{"Sec-Fetch-Site": {"cross-site"}}},
