@@ -82,8 +82,6 @@ func (r *running) prepare(t *testing.T, dir, line string) {
 	case "sparse": // takes no room on the disk
 		write(t, dir, name, nil)
 		err = os.Truncate(path, number())
-	case "cut": // the beginning of a guest
-		write(t, dir, name, guest(t, "echo-a")[:number()])
 	case "link":
 		err = os.Symlink(argument, path)
 	case "fifo":

@@ -51,7 +51,6 @@ func edits(a, b string, limit int) (int, bool) {
 	for j := range last {
 		last[j] = j
 	}
-	leastBefore, least := 0, 0
 	for i := 1; i <= len(a); i++ {
 		row[0] = i
 		for j := 1; j <= len(b); j++ {
@@ -64,8 +63,8 @@ func edits(a, b string, limit int) (int, bool) {
 				row[j] = min(row[j], before[j-2]+1)
 			}
 		}
-		if leastBefore, least = least, slices.Min(row); min(leastBefore, least) > limit {
-			return 0, false // what follows builds on these two rows
+		if slices.Min(row) > limit {
+			return 0, false // no later row has less; a swap, which skips this one, costs no less than what leads through it
 		}
 		before, last, row = last, row, before
 	}

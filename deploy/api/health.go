@@ -3,12 +3,13 @@ package api
 import (
 	"fmt"
 	"net/http"
-
-	"github.com/tenloom/tenloom/tenants"
+	"strings"
+	"unicode"
 )
 
 // health says that the process answers; it depends on nothing.
 func (s *server) health(w http.ResponseWriter, _ *http.Request) {
+	plainText(w, http.StatusOK)
 	fmt.Fprintln(w, "ok")
 }
 
@@ -23,15 +24,13 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 			status = http.StatusServiceUnavailable
 		}
 	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
+	plainText(w, status)
 	for _, c := range checks {
 		switch {
 		case !c.OK:
-			fmt.Fprintf(w, "[-]%s %s\n", c.Name, c.Detail)
+			fmt.Fprintln(w, line("[-]", c))
 		case verbose:
-			fmt.Fprintf(w, "[+]%s %s\n", c.Name, c.Detail)
+			fmt.Fprintln(w, line("[+]", c))
 		}
 	}
 	if status == http.StatusOK && !verbose {
@@ -39,9 +38,21 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *server) version(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Build) }
-
-// usage is what a tenant's deliveries came to since the process began.
-func (s *server) usage(w http.ResponseWriter, _ *http.Request, id tenants.ID) {
-	writeJSON(w, map[string]any{"counts": s.Recorder.Account(id).Counts(), "load": s.Scheduler.Load(id)})
+func plainText(w http.ResponseWriter, status int) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
 }
+
+// line is a check on one line, whatever a channel's name or a server's error holds.
+func line(mark string, c Check) string {
+	text := strings.ToValidUTF8(mark+strings.TrimSpace(c.Name+" "+c.Detail), "\uFFFD")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsGraphic(r) {
+			return r
+		}
+		return ' '
+	}, text)
+}
+
+func (s *server) version(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Build) }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/tenloom/tenloom/scheduler"
@@ -14,11 +12,11 @@ import (
 	"github.com/tenloom/tenloom/tenants"
 )
 
-// Config is the running system as the API reaches it.
+// Config is the running system as the API reaches it. All of it is needed.
 type Config struct {
 	Scheduler *scheduler.Scheduler
 	Recorder  *telemetry.Recorder
-	Log       *slog.Logger
+	Log       *slog.Logger // each request, at debug level
 	Build     Build
 
 	// Known tells whether a tenant exists.
@@ -52,12 +50,23 @@ type Check struct {
 	Detail string // the reason where it is not ok
 }
 
-type server struct{ Config }
+// Timeouts that whoever serves a Handler should set. It needs no others: bodies and streams have deadlines of their own.
+const (
+	ReadHeaderTimeout = 5 * time.Second
+	IdleTimeout       = 2 * time.Minute
+)
 
-// Handler serves the API. Browsers' requests from other sites are refused (Sec-Fetch-Site and Origin), and so are host names that only a
-// resolver under somebody else's control would lead here.
+type server struct {
+	Config
+	ids        tenants.ULIDs // of requests
+	publishing places
+	streams    places
+}
+
+// Handler serves the API. Streams end with their request's context: when the client has gone, or when whoever serves the Handler closes the
+// connections or ends the server's BaseContext. A server's Shutdown alone waits for them.
 func Handler(c Config) http.Handler {
-	s := &server{c}
+	s := &server{Config: c, publishing: make(places, maxPublishing), streams: make(places, maxStreams)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.HandleFunc("GET /readyz", s.ready)
@@ -68,32 +77,7 @@ func Handler(c Config) http.Handler {
 	mux.HandleFunc("GET /v1/tenants/{tenant}/invocations", s.tenant(s.invocations))
 	mux.HandleFunc("GET /v1/tenants/{tenant}/invocations/{id}", s.tenant(s.invocation))
 	mux.HandleFunc("GET /v1/tenants/{tenant}/usage", s.tenant(s.usage))
-	mux.HandleFunc("/", s.missing)
-	return sameHost(http.NewCrossOriginProtection().Handler(mux))
-}
-
-// sameHost refuses a name that is not this machine's on a connection that came in on a loopback address: a web page whose name was made to
-// resolve to 127.0.0.1 sends its own name.
-func sameHost(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		local, _ := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
-		if local != nil && local.IP.IsLoopback() && !loopbackName(r.Host) {
-			problem{Status: http.StatusMisdirectedRequest, Code: "wrong_host", Title: "Wrong host name",
-				Detail: "this server answers to localhost and loopback addresses", Next: "Use http://" + local.String()}.write(w)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-func loopbackName(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
-	}
-	host = strings.ToLower(strings.Trim(host, "[]"))
-	ip := net.ParseIP(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
+	return s.identified(sameHost(sameSite(routed(mux))))
 }
 
 // tenant checks the path's tenant. One that does not exist and one that the caller may not see get the same answer.
@@ -109,18 +93,25 @@ func (s *server) tenant(next func(http.ResponseWriter, *http.Request, tenants.ID
 	}
 }
 
-func (s *server) missing(w http.ResponseWriter, r *http.Request) {
-	problem{Status: http.StatusNotFound, Code: "not_found", Title: "No such resource", Detail: r.Method + " " + r.URL.Path}.write(w)
+// places bounds how many requests do the same thing at once. One more is refused.
+type places chan struct{}
+
+func (p places) enter(w http.ResponseWriter) bool {
+	select {
+	case p <- struct{}{}:
+		return true
+	default:
+		w.Header().Set("Retry-After", "1")
+		problem{Status: http.StatusTooManyRequests, Code: "too_many_requests", Title: "Too many requests at once",
+			Detail: "others are being answered, and no more are taken beside them", Next: "Try again in a moment."}.write(w)
+		return false
+	}
 }
+
+func (p places) leave() { <-p }
 
 func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	json.NewEncoder(w).Encode(v) // fails only where the client has gone
 }
-
-// Server timeouts that whoever serves this Handler should set; streams lift the write timeout for themselves.
-const (
-	ReadHeaderTimeout = 5 * time.Second
-	IdleTimeout       = 2 * time.Minute
-)

@@ -1,115 +1,90 @@
 package api
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"time"
+	"slices"
 
-	"github.com/tenloom/tenloom/scheduler"
 	"github.com/tenloom/tenloom/tenants"
 )
 
 const (
-	maxTargets  = 64               // of one subscription
-	tapBuffer   = 1024             // messages that wait for a slow client; then some are lost and a gap event says how many
-	keepAlive   = 15 * time.Second // between comments on an idle stream
-	maxTapBytes = 256
+	maxTargets = 64  // of one subscription
+	maxStreams = 256 // at once; one more is told to come again
 )
 
 // subscribe streams messages as server-sent events: "ready" when Redis has acknowledged every target, then "message" for each, and "gap"
 // where the client was too slow.
 func (s *server) subscribe(w http.ResponseWriter, r *http.Request, tenant tenants.ID) {
-	targets, err := readTargets(r)
+	targets, address, err := readTargets(r)
 	if err != nil {
 		badRequest(w, "invalid_subscription", err.Error(), "Use ?channel=NAME or ?pattern=PATTERN, several times if needed.")
 		return
 	}
-	on, err := s.Server(tenant, r.URL.Query().Get("endpoint"), targets[0].Name)
+	on, err := s.watched(tenant, address, targets)
 	if err != nil {
 		badRequest(w, "unknown_endpoint", err.Error(), "Name the address of a Redis server that a trigger uses.")
 		return
 	}
+	if r.Method == http.MethodHead {
+		streamHeader(w)
+		return
+	}
+	if !s.streams.enter(w) {
+		return
+	}
+	defer s.streams.leave()
 	tap, err := s.Scheduler.Tap(on.ID, targets, tapBuffer)
 	if err != nil {
-		badRequest(w, "unknown_endpoint", err.Error(), "")
+		badRequest(w, "unknown_endpoint", err.Error(), "Name the address of a Redis server that a trigger uses.")
 		return
 	}
 	defer tap.Close()
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Accel-Buffering", "no")
-	s.stream(http.NewResponseController(w), w, r, on.ID, tap, targets)
+	st := newStream(w, tap, targets, func() []state { return s.Scheduler.TargetStates(on.ID) })
+	st.run(r.Context())
 }
 
-func readTargets(r *http.Request) (targets []tenants.Target, err error) {
-	q := r.URL.Query()
-	for _, name := range q["channel"] {
-		targets = append(targets, tenants.Target{Kind: tenants.Exact, Name: name})
+// readTargets reads what to watch, each target once, and on which server.
+func readTargets(r *http.Request) (targets []tenants.Target, address string, err error) {
+	q, err := query(r, "channel", "pattern", "endpoint")
+	if err != nil {
+		return nil, "", err
 	}
-	for _, name := range q["pattern"] {
-		targets = append(targets, tenants.Target{Kind: tenants.Pattern, Name: name})
+	add := func(kind tenants.Kind, names []string) {
+		for _, name := range names {
+			if t := (tenants.Target{Kind: kind, Name: name}); !slices.Contains(targets, t) && len(targets) <= maxTargets {
+				targets = append(targets, t)
+			}
+		}
 	}
+	add(tenants.Exact, q["channel"])
+	add(tenants.Pattern, q["pattern"])
 	if len(targets) == 0 || len(targets) > maxTargets {
-		return nil, fmt.Errorf("a subscription has 1 to %d channels and patterns, not %d", maxTargets, len(targets))
+		return nil, "", fmt.Errorf("a subscription has 1 to %d channels and patterns", maxTargets)
 	}
 	for _, t := range targets {
-		if t.Name == "" || len(t.Name) > maxTapBytes {
-			return nil, fmt.Errorf("a channel or pattern has 1 to %d bytes", maxTapBytes)
+		if t.Name == "" || len(t.Name) > maxName {
+			return nil, "", fmt.Errorf("a %v has 1 to %d bytes, not %d", t.Kind, maxName, len(t.Name))
 		}
 	}
-	return targets, nil
+	return targets, q.Get("endpoint"), nil
 }
 
-func (s *server) stream(c *http.ResponseController, w http.ResponseWriter, r *http.Request, id tenants.EndpointID, tap *scheduler.Tap, targets []tenants.Target) {
-	tick := time.NewTicker(50 * time.Millisecond) // until the acknowledgement is there, then for keep-alive
-	defer tick.Stop()
-	ready, lost := false, int64(0)
-	for {
-		var err error
-		select {
-		case <-r.Context().Done():
-			return
-		case m := <-tap.C:
-			data := map[string]any{"channel": m.Channel, "pattern": m.Pattern, "bytes": len(m.Payload), "received_at": m.Received.UTC().Format(time.RFC3339Nano)}
-			payloadJSON(data, m.Payload)
-			err = event(w, "message", data)
-		case <-tick.C:
-			switch {
-			case ready:
-				_, err = fmt.Fprint(w, ": keep-alive\n\n")
-			case acknowledged(s.Scheduler.TargetStates(id), targets):
-				ready = true
-				tick.Reset(keepAlive)
-				err = event(w, "ready", map[string]any{"targets": len(targets)})
-			}
+// watched finds the one server of all targets.
+func (s *server) watched(tenant tenants.ID, address string, targets []tenants.Target) (Server, error) {
+	on, err := s.Server(tenant, address, targets[0].Name)
+	if err != nil || address != "" {
+		return on, err
+	}
+	for _, t := range targets[1:] {
+		other, err := s.Server(tenant, "", t.Name)
+		if err != nil {
+			return Server{}, err
 		}
-		if n := tap.Lost(); n > lost && err == nil {
-			err = event(w, "gap", map[string]any{"dropped": n - lost})
-			lost = n
-		}
-		if err != nil || c.Flush() != nil {
-			return // the client has gone
+		if other.ID != on.ID {
+			return Server{}, fmt.Errorf("triggers listen to %q and %q on different servers: name one of them as endpoint, or subscribe to each by itself",
+				clip(targets[0].Name), clip(t.Name))
 		}
 	}
-}
-
-func event(w http.ResponseWriter, name string, data any) error {
-	b, err := json.Marshal(data)
-	if err == nil {
-		_, err = fmt.Fprintf(w, "event: %s\ndata: %s\n\n", name, b)
-	}
-	return err
-}
-
-func acknowledged(states []scheduler.TargetState, targets []tenants.Target) bool {
-	n := 0
-	for _, st := range states {
-		for _, t := range targets {
-			if st.Target == t && st.State == scheduler.Active {
-				n++
-			}
-		}
-	}
-	return n >= len(targets)
+	return on, nil
 }

@@ -1,0 +1,37 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/tenloom/tenloom/tenants"
+)
+
+type trigger struct {
+	App       tenants.AppName     `json:"app"`
+	Component tenants.ComponentID `json:"component"`
+	Version   tenants.VersionID   `json:"version"`
+	ID        string              `json:"id"`
+	Kind      string              `json:"kind"`
+	Target    string              `json:"target"`
+	Endpoint  tenants.EndpointID  `json:"endpoint"`
+	State     string              `json:"state"`
+	Reason    string              `json:"reason,omitempty"`
+	Since     time.Time           `json:"since,omitzero"`
+}
+
+// triggers lists a tenant's triggers and how Redis stands to each. Its length is bounded by what the tenant has deployed.
+func (s *server) triggers(w http.ResponseWriter, r *http.Request, tenant tenants.ID) {
+	if _, err := query(r); err != nil {
+		badRequest(w, "invalid_parameter", err.Error(), "")
+		return
+	}
+	all := []trigger{}
+	for _, t := range s.Scheduler.Triggers(tenant) {
+		all = append(all, trigger{
+			App: t.App, Component: t.Component, Version: t.Version, ID: t.ID, Kind: t.Target.Kind.String(), Target: t.Target.Name,
+			Endpoint: t.Endpoint, State: t.State.String(), Reason: t.Reason, Since: t.Since,
+		})
+	}
+	writeJSON(w, map[string]any{"data": all})
+}
