@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/tenloom/tenloom/tenants"
@@ -74,8 +75,11 @@ func (q *queue) full(t *triggerQueue, m *Message) tenants.Reason {
 // dropOldest gives up the delivery of the same trigger that waited longest, if that makes room.
 func (q *queue) dropOldest(a arrival, full tenants.Reason, now time.Time) (arrival, bool) {
 	t := a.trigger
-	if t.waiting.n == 0 || full == tenants.QueueBytes && (*t.waiting.at(0)).cost() < a.message.cost() {
+	if t.waiting.n == 0 {
 		return refuse(a, tenants.Dropped, full)
+	}
+	if !t.tenant.fits(*t.waiting.at(0), a.message) {
+		return refuse(a, tenants.Dropped, tenants.QueueBytes)
 	}
 	old := q.take(t)
 	q.put(t, a.message, now)
@@ -91,7 +95,7 @@ func (q *queue) coalesce(a arrival, full tenants.Reason) (arrival, bool) {
 	for i := t.waiting.n - 1; i >= 0 && i >= t.waiting.n-coalesceDepth; i-- {
 		place := t.waiting.at(i)
 		old := *place
-		if old.sameChannel(a.message) && t.tenant.bytes-old.cost()+a.message.cost() <= t.tenant.policy.QueueBytes {
+		if old.sameChannel(a.message) && t.tenant.fits(old, a.message) {
 			t.tenant.bytes += a.message.cost() - old.cost()
 			*place = a.message
 			return arrival{trigger: t, message: old, outcome: tenants.Dropped, reason: tenants.Coalesced}, true
@@ -100,8 +104,13 @@ func (q *queue) coalesce(a arrival, full tenants.Reason) (arrival, bool) {
 	return refuse(a, tenants.Dropped, full)
 }
 
+// fits tells whether the bytes allow a message in the place of another.
+func (t *tenantQueue) fits(old, m *Message) bool {
+	return t.bytes-old.cost()+m.cost() <= t.policy.QueueBytes
+}
+
 func (m *Message) sameChannel(o *Message) bool {
-	return m.channel == o.channel && string(m.buf[:m.at]) == string(o.buf[:o.at])
+	return bytes.Equal(m.buf[:m.at], o.buf[:o.at])
 }
 
 // token takes one from the tenant's bucket, which fills by Rate for each second up to Burst.
@@ -115,11 +124,10 @@ func (t *tenantQueue) token(now time.Time) bool {
 		burst = max(rate, 1)
 	}
 	if t.filled.IsZero() {
-		t.tokens = burst
-	} else if since := now.Sub(t.filled); since > 0 {
-		t.tokens = min(burst, t.tokens+rate*since.Seconds())
+		t.tokens, t.filled = burst, now
+	} else if since := now.Sub(t.filled); since > 0 { // readers of two endpoints may come in another order than their reads
+		t.tokens, t.filled = min(burst, t.tokens+rate*since.Seconds()), now
 	}
-	t.filled = now
 	if t.tokens < 1 {
 		return false
 	}

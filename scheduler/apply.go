@@ -10,12 +10,11 @@ import (
 	"github.com/tenloom/tenloom/tenants"
 )
 
-// SetPolicy states what a tenant may take. It comes before the tenant's first Apply.
+// SetPolicy states what a tenant may take. It comes before the tenant's first Apply; later it holds from the next message on.
 func (s *Scheduler) SetPolicy(id tenants.ID, p tenants.Policy) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queue.mu.Lock()
-	defer s.queue.mu.Unlock()
 	t := s.tenants[id]
 	if t == nil {
 		t = newTenantQueue(id, p, s.config.Recorder.Account(id))
@@ -24,6 +23,10 @@ func (s *Scheduler) SetPolicy(id tenants.ID, p tenants.Policy) {
 	}
 	t.policy = p
 	t.turn.weight = time.Duration(max(p.Weight, 1))
+	s.queue.seat(t, time.Now())
+	w := s.wake()
+	s.queue.mu.Unlock()
+	s.submit(w)
 }
 
 // ErrUnknown is returned for a tenant without a policy and for a trigger whose endpoint was not added.
@@ -47,6 +50,7 @@ func (s *Scheduler) Apply(tenant tenants.ID, app tenants.AppName, triggers []Tri
 	}
 	key := appKey{tenant, app}
 	old := s.apps[key]
+	more := len(triggers) - len(old)
 	var now []*triggerQueue
 	var added []Trigger
 	for _, t := range triggers {
@@ -69,7 +73,7 @@ func (s *Scheduler) Apply(tenant tenants.ID, app tenants.AppName, triggers []Tri
 	for _, q := range old {
 		s.hub(q.Endpoint).Remove(q.Target)
 	}
-	s.retire(owner, old, len(now))
+	s.retire(owner, old, more)
 	return nil
 }
 
@@ -87,20 +91,17 @@ func (s *Scheduler) swap() {
 	for _, triggers := range s.apps {
 		all = append(all, triggers...)
 	}
-	s.table.Store(build(len(s.endpoints), all, s.taps, s.index))
+	t := build(len(s.endpoints), all, s.taps, s.index)
+	s.table.Store(t)
+	s.follows.swapped(t)
 }
 
-// retire drops what waits for triggers that are gone.
-func (s *Scheduler) retire(owner *tenantQueue, gone []*triggerQueue, members int) {
+// retire drops what waits for triggers that are gone. more is by how many its owner's triggers have grown.
+func (s *Scheduler) retire(owner *tenantQueue, gone []*triggerQueue, more int) {
 	now := time.Now()
 	var dropped []arrival
 	s.queue.mu.Lock()
-	owner.members = 0
-	for key, triggers := range s.apps {
-		if key.tenant == owner.id {
-			owner.members += len(triggers)
-		}
-	}
+	owner.members += more
 	for _, q := range gone {
 		q.removed = true
 		dropped = s.queue.empty(q, tenants.Removed, dropped, now)

@@ -10,12 +10,12 @@ import (
 
 // Stopped is what Shutdown could not finish.
 type Stopped struct {
-	Dropped   int // deliveries that still waited
+	Dropped   int // deliveries whose handlers had not begun
 	Cancelled int // handlers that were told to give up
 }
 
 // Shutdown ends intake, waits until everything that was admitted is handled, and ends the workers. When ctx ends first, what still waits is
-// dropped and running handlers are cancelled; the answer says how many.
+// dropped and running handlers are cancelled; the answer says how many. A second call waits for the same end and gives the same answer.
 //
 // Senders stop before receivers: the hubs first, then the queue, then the pool.
 func (s *Scheduler) Shutdown(ctx context.Context) (Stopped, error) {
@@ -24,14 +24,13 @@ func (s *Scheduler) Shutdown(ctx context.Context) (Stopped, error) {
 	s.mu.Unlock()
 	s.stopIntake()
 	err := s.hubs.Wait()
-	var left Stopped
 	if !s.await(ctx) {
-		left = s.abandon()
+		s.abandon()
 		s.await(context.Background()) // handlers return soon after their context has ended
 	}
 	s.stopWork()
 	s.pool.Release()
-	return left, err
+	return Stopped{Dropped: int(s.dropped.Load()), Cancelled: int(s.cancelled.Load())}, err
 }
 
 // await returns true when nothing waits or runs, false when ctx ended before.
@@ -39,6 +38,9 @@ func (s *Scheduler) await(ctx context.Context) bool {
 	for {
 		s.queue.mu.Lock()
 		still := s.queue.waiting == 0 && s.queue.busy == 0
+		if still {
+			s.quiet() // for another that waits
+		}
 		s.queue.mu.Unlock()
 		if still {
 			return true
@@ -62,18 +64,18 @@ func (s *Scheduler) quiet() {
 	}
 }
 
-// abandon drops what waits and cancels what runs.
-func (s *Scheduler) abandon() Stopped {
+// abandon drops what waits and cancels what runs. Runs that are on their way drop what they have not begun.
+func (s *Scheduler) abandon() {
 	now := time.Now()
 	var dropped []arrival
 	s.mu.Lock()
 	s.queue.mu.Lock()
+	s.queue.stopping = true
 	for _, triggers := range s.apps {
 		for _, q := range triggers {
 			dropped = s.queue.empty(q, tenants.Stopping, dropped, now)
 		}
 	}
-	left := Stopped{Dropped: len(dropped), Cancelled: s.queue.flying}
 	s.queue.mu.Unlock()
 	s.mu.Unlock()
 	s.stopWork()
@@ -81,5 +83,5 @@ func (s *Scheduler) abandon() Stopped {
 	for _, a := range dropped {
 		s.refuse(&rec, a, now)
 	}
-	return left
+	s.dropped.Add(int64(len(dropped)))
 }

@@ -17,17 +17,21 @@ import (
 // same time may be taken for each other, which nobody can tell since they are equal.
 type Follow struct {
 	ID      tenants.MessageID
-	Matched int // triggers that the message wakes, as of now
+	Matched int // triggers that the message wakes; triggers that come and go before it arrives are counted when Wait returns
 
-	endpoint int
-	channel  string
-	payload  string
-	pending  []tenants.Target // whose frames have not come yet
-	owner    *follows
+	endpoint         int
+	channel, payload string
+	owner            *follows
+	pending          []expected             // whose frames have not come yet; under owner.mu
+	count            int                    // deliveries of all frames, those that come and those that came; under owner.mu
+	ended            []telemetry.Invocation // under owner.mu
+	all              chan struct{}          // closed when ended is complete: each pending frame has a delivery, so that happens once
+}
 
-	mu    sync.Mutex
-	ended []telemetry.Invocation
-	all   chan struct{} // closed when ended is complete
+// expected is a frame that a Follow waits for.
+type expected struct {
+	target   tenants.Target
+	triggers int
 }
 
 // follows is the list of those whose frames have not all come. It is bounded by the requests that wait for an answer.
@@ -46,22 +50,22 @@ func (s *Scheduler) Follow(endpoint tenants.EndpointID, channel string, payload 
 		ID: tenants.MessageID(s.ids.Next(time.Now())), endpoint: index, channel: channel, payload: string(payload),
 		owner: &s.follows, all: make(chan struct{}),
 	}
-	if known {
+	s.follows.mu.Lock()
+	defer s.follows.mu.Unlock()
+	if known { // under the lock, so that a table that comes later finds f in the list
 		s.table.Load().matching(index, channel, func(target tenants.Target, r *route) {
-			if len(r.triggers) > 0 {
-				f.Matched += len(r.triggers)
-				f.pending = append(f.pending, target)
+			if n := len(r.triggers); n > 0 {
+				f.count += n
+				f.pending = append(f.pending, expected{target, n})
 			}
 		})
 	}
-	if f.Matched == 0 {
+	if f.Matched = f.count; f.count == 0 {
 		close(f.all)
 		return f
 	}
-	s.follows.mu.Lock()
 	s.follows.list = append(s.follows.list, f)
 	s.follows.some.Store(true)
-	s.follows.mu.Unlock()
 	return f
 }
 
@@ -71,27 +75,34 @@ func (f *Follow) Wait(ctx context.Context) []telemetry.Invocation {
 	case <-f.all:
 	case <-ctx.Done():
 	}
-	f.owner.forget(f)
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.owner.mu.Lock()
+	defer f.owner.mu.Unlock()
+	f.owner.drop(f)
+	f.Matched = f.count
 	return slices.Clone(f.ended)
 }
 
 // end takes one delivery's record.
 func (f *Follow) end(rec *telemetry.Record) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.ended = append(f.ended, rec.Keep())
-	if len(f.ended) == f.Matched {
+	in := rec.Keep()
+	f.owner.mu.Lock()
+	defer f.owner.mu.Unlock()
+	f.ended = append(f.ended, in)
+	f.settle()
+}
+
+// settle looks whether everything has ended after something of it has. The caller holds owner.mu.
+func (f *Follow) settle() {
+	if len(f.ended) == f.count {
 		close(f.all)
 	}
 }
 
-// claim returns who waits for this frame, or nil.
-func (l *follows) claim(endpoint int, frame *frame) *Follow {
-	target := tenants.Target{Kind: tenants.Exact, Name: string(frame.channel)}
+// claim returns who waits for this frame, or nil. Its route has as many deliveries as there are triggers now.
+func (l *follows) claim(endpoint int, r *route, frame *frame) *Follow {
+	target := tenants.Target{Kind: tenants.Exact, Name: r.name}
 	if frame.kind == 'p' {
-		target = tenants.Target{Kind: tenants.Pattern, Name: string(frame.pattern)}
+		target.Kind = tenants.Pattern
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -99,10 +110,11 @@ func (l *follows) claim(endpoint int, frame *frame) *Follow {
 		if f.endpoint != endpoint || f.channel != string(frame.channel) || f.payload != string(frame.payload) {
 			continue
 		}
-		i := slices.Index(f.pending, target)
+		i := slices.IndexFunc(f.pending, func(e expected) bool { return e.target == target })
 		if i < 0 {
 			continue
 		}
+		f.count += len(r.triggers) - f.pending[i].triggers
 		if f.pending = slices.Delete(f.pending, i, i+1); len(f.pending) == 0 {
 			l.drop(f)
 		}
@@ -111,12 +123,30 @@ func (l *follows) claim(endpoint int, frame *frame) *Follow {
 	return nil
 }
 
-func (l *follows) forget(f *Follow) {
+// swapped gives up the frames that no trigger of a new table waits for, because they may not come any more.
+func (l *follows) swapped(t *table) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.drop(f)
+	for _, f := range slices.Clone(l.list) {
+		gone := 0
+		f.pending = slices.DeleteFunc(f.pending, func(e expected) bool {
+			if t.wakes(f.endpoint, e.target) {
+				return false
+			}
+			gone += e.triggers
+			return true
+		})
+		if gone == 0 {
+			continue
+		}
+		if f.count -= gone; len(f.pending) == 0 {
+			l.drop(f)
+		}
+		f.settle()
+	}
 }
 
+// drop takes f from the list. The caller holds mu.
 func (l *follows) drop(f *Follow) {
 	if i := slices.Index(l.list, f); i >= 0 {
 		l.list = slices.Delete(l.list, i, i+1)

@@ -6,8 +6,12 @@ import (
 	"github.com/tenloom/tenloom/tenants"
 )
 
+// maxArrivals bounds what one read hands to admit at once, and with it the memory that the reader keeps and the time that it holds the lock.
+// The deliveries of one frame stay together.
+const maxArrivals = 1024
+
 // receive is the hub's sink: it takes the frames of one read through routes and admit into the queue, and wakes a worker. It runs on the
-// reader's goroutine, holds one lock once, and calls no guest.
+// reader's goroutine, holds one lock once for each maxArrivals, and calls no guest.
 func (s *Scheduler) receive(ep *endpoint, at time.Time, frames []frame) {
 	routes := s.table.Load()
 	arrivals := ep.arrivals[:0]
@@ -28,8 +32,17 @@ func (s *Scheduler) receive(ep *endpoint, at time.Time, frames []frame) {
 			t.tenant.account.Receive(1)
 			arrivals = append(arrivals, arrival{trigger: t, message: m})
 		}
+		if len(arrivals) >= maxArrivals {
+			s.enqueue(ep, arrivals, at)
+			arrivals = arrivals[:0]
+		}
 	}
+	s.enqueue(ep, arrivals, at)
 	ep.arrivals = arrivals
+}
+
+// enqueue takes arrivals through admit and wakes a worker.
+func (s *Scheduler) enqueue(ep *endpoint, arrivals []arrival, at time.Time) {
 	if len(arrivals) == 0 {
 		return
 	}
@@ -53,12 +66,12 @@ func (s *Scheduler) message(ep *endpoint, r *route, f *frame, at time.Time) *Mes
 		m = newMessage(f, r.name, "", at, len(r.triggers))
 	}
 	if s.follows.some.Load() {
-		m.follow = s.follows.claim(ep.index, f)
+		m.follow = s.follows.claim(ep.index, r, f)
 	}
 	if m.follow != nil {
 		m.ID = m.follow.ID
 	} else {
-		m.ID = tenants.MessageID(s.ids.Next(at))
+		m.ID = tenants.MessageID(ep.ids.Next(at))
 	}
 	return m
 }

@@ -13,10 +13,10 @@ type Message struct {
 	ID       tenants.MessageID
 	Received time.Time
 
-	refs    atomic.Int32 // deliveries and taps that still need it; at zero it goes back to the pool
+	refs    atomic.Int32 // deliveries that still need it; at zero it goes back to the pool
 	pattern string       // of the table's entry, "" for an exact target
-	channel string       // of the table's entry, "" where buf begins with it
-	buf     []byte       // the channel where it is not the entry's own, then the payload
+	channel string       // of the table's entry, "" for a pattern
+	buf     []byte       // the channel, then the payload
 	at      int          // where the payload begins
 	follow  *Follow
 }
@@ -26,14 +26,13 @@ const keepBuffer = 64 << 10
 
 var messages = sync.Pool{New: func() any { return new(Message) }}
 
-// newMessage copies a frame. channel is the routing table's own string where the frame's channel equals it, else "".
+// newMessage copies a frame. channel is the routing table's own string where the frame's channel equals it, else "": it spares those who ask
+// for the channel a copy.
 func newMessage(f *frame, channel, pattern string, at time.Time, refs int) *Message {
 	m := messages.Get().(*Message)
 	m.Received, m.pattern, m.channel, m.follow = at, pattern, channel, nil
 	m.buf = m.buf[:0]
-	if channel == "" {
-		m.buf = append(m.buf, f.channel...)
-	}
+	m.buf = append(m.buf, f.channel...)
 	m.at = len(m.buf)
 	m.buf = append(m.buf, f.payload...)
 	m.refs.Store(int32(refs))
@@ -54,7 +53,7 @@ func (m *Message) release() {
 // Payload is valid as long as the Delivery.
 func (m *Message) Payload() []byte { return m.buf[m.at:] }
 
-// Channel is where the message was published. The string is a copy.
+// Channel is where the message was published. The string outlives the Delivery.
 func (m *Message) Channel() string {
 	if m.channel != "" {
 		return m.channel
@@ -65,10 +64,10 @@ func (m *Message) Channel() string {
 // Pattern is the pattern that matched, or "".
 func (m *Message) Pattern() string { return m.pattern }
 
-// cost is what the message counts against byte bounds: its payload and what keeping it takes.
+// cost is what the message counts against byte bounds: its channel, its payload, and what keeping it takes.
 func (m *Message) cost() int64 { return int64(len(m.buf)) + overhead }
 
-const overhead = 256 // bytes for each waiting delivery, beside its payload
+const overhead = 256 // bytes for each waiting delivery, beside its message
 
 // Delivery is one Message for one Trigger: what an Invoker is given.
 type Delivery struct {

@@ -1,7 +1,9 @@
 package scheduler
 
 import (
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tenloom/tenloom/telemetry"
@@ -11,13 +13,13 @@ import (
 // queue keeps the deliveries that wait. All of it lies under one lock, which is taken once for each read of a socket and once for each run
 // of a worker, never for each message, and never during a call out of this package.
 type queue struct {
-	mu      sync.Mutex
-	tenants round[tenantQueue] // those with a trigger that may run
-	slots   int                // all
-	busy    int                // taken by workers
-	waiting int                // deliveries in all triggers
-	flying  int                // deliveries in runs
-	shared  bool               // more than one tenant is registered
+	mu       sync.Mutex
+	tenants  round[tenantQueue] // those with a trigger that may run
+	slots    int                // all
+	busy     int                // taken by workers
+	waiting  int                // deliveries in all triggers
+	shared   bool               // more than one tenant is registered
+	stopping bool               // what waited was dropped, and nothing may wait any more
 }
 
 // tenantQueue is one tenant's share: its bounds, its account, and the round of its triggers.
@@ -31,7 +33,7 @@ type tenantQueue struct {
 	running  int                 // slots taken
 	count    int                 // deliveries waiting
 	bytes    int64               // what they cost
-	flying   int                 // deliveries in runs
+	flying   atomic.Int64        // deliveries in runs that have not ended; grows under the queue's lock alone
 	tokens   float64             // of the rate's bucket
 	filled   time.Time           // when tokens was last brought up to date
 }
@@ -39,6 +41,7 @@ type tenantQueue struct {
 // triggerQueue is what waits for one trigger, in order of arrival.
 type triggerQueue struct {
 	Trigger
+	public   *tenants.Trigger // a copy for deliveries and records, which may outlive the queue and must not keep its Invoker alive
 	tenant   *tenantQueue
 	turn     member[triggerQueue]
 	waiting  ring
@@ -49,7 +52,7 @@ type triggerQueue struct {
 
 func newTriggerQueue(t Trigger, tenant *tenantQueue) *triggerQueue {
 	t.Limits = t.Limits.WithDefaults()
-	q := &triggerQueue{Trigger: t, tenant: tenant}
+	q := &triggerQueue{Trigger: t, public: new(t.Trigger), tenant: tenant}
 	q.turn = member[triggerQueue]{owner: q, weight: 1}
 	return q
 }
@@ -79,6 +82,11 @@ func (q *queue) settle(t *triggerQueue, now time.Time) {
 	} else {
 		tenant.triggers.remove(&t.turn, now)
 	}
+	q.seat(tenant, now)
+}
+
+// seat brings a tenant into the round of tenants, or out of it.
+func (q *queue) seat(tenant *tenantQueue, now time.Time) {
 	if tenant.triggers.n > 0 && tenant.running < q.cap(tenant) {
 		q.tenants.add(&tenant.turn, now)
 	} else {
@@ -105,8 +113,9 @@ func (q *queue) take(t *triggerQueue) *Message {
 }
 
 const (
-	maxRun    = 64                     // deliveries in one run
+	maxRun    = 64                     // deliveries in one run, and as many that have expired
 	runLength = 500 * time.Microsecond // of handler time in one run, as far as it can be foreseen
+	overrun   = 4 * runLength          // of handler time after which a run gives back what it has not begun
 )
 
 // run is what a worker does between two visits to the queue: deliveries of one trigger, in order, one after the other.
@@ -129,7 +138,7 @@ func (q *queue) next(r *run, now time.Time) bool {
 	if t.estimate > 0 {
 		n = int(min(max(runLength/t.estimate, 1), maxRun))
 	}
-	for t.waiting.n > 0 && len(r.messages) < n {
+	for t.waiting.n > 0 && len(r.messages) < n && len(r.expired) < maxRun {
 		m := q.take(t)
 		if t.Limits.MaxWait > 0 && now.Sub(m.Received) > t.Limits.MaxWait {
 			r.expired = append(r.expired, m)
@@ -146,11 +155,35 @@ func (q *queue) next(r *run, now time.Time) bool {
 	tenant.turn.charge(r.charged)
 	t.running++
 	tenant.running++
-	flying := len(r.messages) + len(r.expired)
-	tenant.flying += flying
-	q.flying += flying
+	tenant.flying.Add(int64(len(r.messages) + len(r.expired)))
 	q.settle(t, now)
 	return true
+}
+
+// landed counts a delivery of a run that has ended.
+func (t *tenantQueue) landed() { t.flying.Add(-1) }
+
+// giveBack cuts a run short: what it has not begun, from its i-th delivery on, goes back before all that waits, in its order. It was admitted,
+// so it is put there even if newer deliveries have filled the queue meanwhile. Where nothing may wait any more it says why, and the deliveries
+// remain the caller's to end.
+func (q *queue) giveBack(r *run, i int, now time.Time) tenants.Reason {
+	t, left := r.trigger, r.messages[i:]
+	r.messages = r.messages[:i]
+	switch {
+	case q.stopping:
+		return tenants.Stopping
+	case t.removed:
+		return tenants.Removed
+	}
+	for _, m := range slices.Backward(left) {
+		t.waiting.pushFront(m)
+		t.tenant.count++
+		t.tenant.bytes += m.cost()
+	}
+	q.waiting += len(left)
+	t.tenant.flying.Add(-int64(len(left)))
+	q.settle(t, now)
+	return tenants.NoReason
 }
 
 // done ends a run that took so long, correcting what was charged in advance.
@@ -169,9 +202,6 @@ func (q *queue) done(r *run, took time.Duration, now time.Time) {
 	t.tenant.turn.charge(took - r.charged)
 	t.running--
 	t.tenant.running--
-	flying := len(r.messages) + len(r.expired)
-	t.tenant.flying -= flying
-	q.flying -= flying
 	q.settle(t, now)
 }
 
@@ -185,14 +215,28 @@ const keepRing = 64 // slots that an empty ring keeps
 
 func (r *ring) push(m *Message) {
 	if r.n == len(r.items) {
-		grown := make([]*Message, max(2*len(r.items), 8))
-		for i := range r.n {
-			grown[i] = r.items[(r.head+i)&(len(r.items)-1)]
-		}
-		r.items, r.head = grown, 0
+		r.grow()
 	}
 	r.items[(r.head+r.n)&(len(r.items)-1)] = m
 	r.n++
+}
+
+// pushFront makes m the oldest.
+func (r *ring) pushFront(m *Message) {
+	if r.n == len(r.items) {
+		r.grow()
+	}
+	r.head = (r.head - 1) & (len(r.items) - 1)
+	r.items[r.head] = m
+	r.n++
+}
+
+func (r *ring) grow() {
+	grown := make([]*Message, max(2*len(r.items), 8))
+	for i := range r.n {
+		grown[i] = *r.at(i)
+	}
+	r.items, r.head = grown, 0
 }
 
 func (r *ring) pop() *Message {

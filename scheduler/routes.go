@@ -1,6 +1,10 @@
 package scheduler
 
-import "github.com/tenloom/tenloom/tenants"
+import (
+	"slices"
+
+	"github.com/tenloom/tenloom/tenants"
+)
 
 // table says which triggers and taps a frame wakes. It is immutable: a change makes a new one, and a Message sees one table, the old or the
 // new, never a mix.
@@ -46,6 +50,16 @@ func (t *table) matching(endpoint int, channel string, visit func(tenants.Target
 	}
 }
 
+// wakes tells whether a target has triggers.
+func (t *table) wakes(endpoint int, target tenants.Target) bool {
+	routes := t.endpoints[endpoint].exact
+	if target.Kind == tenants.Pattern {
+		routes = t.endpoints[endpoint].pattern
+	}
+	r := routes[target.Name]
+	return r != nil && len(r.triggers) > 0
+}
+
 // build makes the table for all triggers and taps.
 func build(endpoints int, triggers []*triggerQueue, taps []*Tap, index map[tenants.EndpointID]int) *table {
 	t := &table{endpoints: make([]endpointRoutes, endpoints)}
@@ -53,9 +67,14 @@ func build(endpoints int, triggers []*triggerQueue, taps []*Tap, index map[tenan
 		t.endpoints[i] = endpointRoutes{exact: map[string]*route{}, pattern: map[string]*route{}}
 	}
 	at := func(e tenants.EndpointID, target tenants.Target) *route {
-		routes := t.endpoints[index[e]].exact
-		if target.Kind == tenants.Pattern {
+		var routes map[string]*route
+		switch target.Kind {
+		case tenants.Exact:
+			routes = t.endpoints[index[e]].exact
+		case tenants.Pattern:
 			routes = t.endpoints[index[e]].pattern
+		default:
+			return &route{} // of a kind that the hub refuses: no frame comes
 		}
 		r := routes[target.Name]
 		if r == nil {
@@ -70,8 +89,9 @@ func build(endpoints int, triggers []*triggerQueue, taps []*Tap, index map[tenan
 	}
 	for _, tap := range taps {
 		for _, target := range tap.targets {
-			r := at(tap.endpoint, target)
-			r.taps = append(r.taps, tap)
+			if r := at(tap.endpoint, target); !slices.Contains(r.taps, tap) {
+				r.taps = append(r.taps, tap)
+			}
 		}
 	}
 	return t

@@ -20,8 +20,8 @@ import (
 type Config struct {
 	Slots    int // invocations at once, over all tenants; default 32 for each CPU
 	Recorder *telemetry.Recorder
-	Log      *slog.Logger
-	OnGap    func(Gap) // told of each interruption of subscriptions, from the hub's goroutine; must not block; may be nil
+	Log      *slog.Logger // default: nowhere
+	OnGap    func(Gap)    // told of each interruption of subscriptions, from the hub's goroutine; must not block; may be nil
 }
 
 // Trigger is a tenants.Trigger with what runs it.
@@ -39,10 +39,12 @@ type Scheduler struct {
 	follows follows
 
 	queue  queue
-	waking bool      // a worker is between wake and its first look; under queue.mu
-	idle   []*worker // made before and free now; under queue.mu, as many as slots at most
-	rest   chan struct{}
+	waking bool          // a worker is between wake and its first look; under queue.mu
+	idle   []*worker     // made before and free now; under queue.mu, as many as slots at most
+	rest   chan struct{} // capacity 1: the last slot became free, or an await that saw so passes it on
 	pool   *ants.Pool
+
+	dropped, cancelled atomic.Int64 // what Shutdown gave up
 
 	intake     context.Context // ends when no more messages are wanted
 	stopIntake context.CancelFunc
@@ -71,6 +73,7 @@ type endpoint struct {
 	hub      *hub
 	arrivals []arrival        // the reader's alone
 	record   telemetry.Record // the reader's alone
+	ids      tenants.ULIDs
 }
 
 // New makes a Scheduler. It does nothing until it is given endpoints and triggers; Shutdown ends it.
@@ -78,7 +81,12 @@ func New(c Config) (*Scheduler, error) {
 	if c.Slots == 0 {
 		c.Slots = 32 * runtime.GOMAXPROCS(0)
 	}
-	pool, err := ants.NewPool(2 * c.Slots) // a goroutine that has freed its slot may not be back in the pool yet when the slot is taken again
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	// The slots are the pool's bound: a bound of its own would make a submit wait for goroutines that have freed their slot and are not
+	// back yet. A panic is a fault of ours, since guests' panics end in the sandbox: it must not pass as a slot that never comes back.
+	pool, err := ants.NewPool(-1, ants.WithPanicHandler(func(p any) { panic(p) }))
 	if err != nil {
 		return nil, fmt.Errorf("make worker pool: %w", err)
 	}

@@ -72,5 +72,5 @@ func (s *Scheduler) Load(id tenants.ID) Load {
 	}
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
-	return Load{Queued: t.count, Bytes: t.bytes, InFlight: t.flying}
+	return Load{Queued: t.count, Bytes: t.bytes, InFlight: int(t.flying.Load())}
 }

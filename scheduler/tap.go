@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,14 +15,22 @@ import (
 // Tap hands the messages of some targets to somebody who watches: the subscribe command, the console. It is no Delivery: nothing is run, and
 // a watcher who is slower than the messages loses some, which are counted.
 type Tap struct {
-	C <-chan Tapped // closed by Close
+	C <-chan Tapped // never closed: the reader may be about to send
 
 	c        chan Tapped
 	endpoint tenants.EndpointID
 	targets  []tenants.Target
 	lost     atomic.Int64
 	close    func()
+
+	sizes []int // of the last messages sent, by their number modulo cap(c); the reader's alone
+	sent  int   // messages; the reader's alone
+	taken int   // of those, how many the watcher is known to have taken; the reader's alone
+	bytes int   // of the others; the reader's alone
 }
+
+// maxTapped bounds the bytes that wait for one watcher.
+const maxTapped = 2 * maxFrame
 
 // Tapped is one message seen by a Tap.
 type Tapped struct {
@@ -33,16 +42,24 @@ type Tapped struct {
 // Lost is how many messages the watcher was too slow for.
 func (t *Tap) Lost() int64 { return t.lost.Load() }
 
-// Close ends the tap and its subscriptions.
+// Close ends the tap and its subscriptions. A message that the reader has just found it for may still come.
 func (t *Tap) Close() { t.close() }
 
-// offer is called by the reader and never blocks.
+// offer is called by the reader and never blocks. Only the reader of this endpoint sends, so the room that it sees stays there.
 func (t *Tap) offer(f *frame, at time.Time) {
-	if len(t.c) == cap(t.c) {
-		t.lost.Add(1) // only the reader of this endpoint sends, so there is room whenever this is not so
+	waiting := len(t.c)
+	for ; t.taken < t.sent-waiting; t.taken++ {
+		t.bytes -= t.sizes[t.taken%len(t.sizes)]
+	}
+	size := len(f.channel) + len(f.payload)
+	if waiting == cap(t.c) || t.bytes+size > maxTapped {
+		t.lost.Add(1)
 		return
 	}
-	t.c <- Tapped{Channel: string(f.channel), Pattern: string(f.pattern), Payload: []byte(string(f.payload)), Received: at}
+	t.sizes[t.sent%len(t.sizes)] = size
+	t.sent++
+	t.bytes += size
+	t.c <- Tapped{Channel: string(f.channel), Pattern: string(f.pattern), Payload: bytes.Clone(f.payload), Received: at}
 }
 
 func (t *Tap) String() string {
@@ -61,13 +78,13 @@ func (s *Scheduler) Tap(id tenants.EndpointID, targets []tenants.Target, buffer 
 		return nil, fmt.Errorf("tap: %w endpoint %q", ErrUnknown, id)
 	}
 	c := make(chan Tapped, max(buffer, 1))
-	t := &Tap{C: c, c: c, endpoint: id, targets: targets}
+	t := &Tap{C: c, c: c, endpoint: id, targets: slices.Clone(targets), sizes: make([]int, cap(c))}
 	t.close = sync.OnceFunc(func() { s.untap(t) })
-	for _, target := range targets {
-		s.hub(id).Add(target)
-	}
 	s.taps = append(s.taps, t)
 	s.swap()
+	for _, target := range t.targets {
+		s.hub(id).Add(target)
+	}
 	return t, nil
 }
 

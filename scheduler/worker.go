@@ -9,7 +9,8 @@ import (
 )
 
 // Invoker runs a trigger's component on one delivery. It is called by many workers at once, returns when the handler has ended, and must
-// return soon after ctx has ended.
+// return soon after ctx has ended. It keeps what a guest does wrong to itself: a panic ends the process. Apply compares Invokers, so it is a
+// pointer, or something else that can be compared.
 type Invoker interface {
 	Invoke(ctx context.Context, d *Delivery) Result
 }
@@ -29,6 +30,7 @@ type worker struct {
 	run      run
 	delivery Delivery
 	record   telemetry.Record
+	ids      tenants.ULIDs
 	task     func() // w.work, made once so that a submit allocates nothing
 	now      time.Time
 }
@@ -53,8 +55,8 @@ func (s *Scheduler) wake() *worker {
 	return w
 }
 
-// submit hands a worker to the pool. The pool is as large as there are slots, so it never waits and never refuses before it is released,
-// which happens when all slots are free.
+// submit hands a worker to the pool, which takes as many as there are slots without waiting, and refuses none before it is released, which
+// happens when all slots are free.
 func (s *Scheduler) submit(w *worker) {
 	if w == nil {
 		return
@@ -79,37 +81,81 @@ func (w *worker) work() {
 		q.mu.Lock()
 		q.done(&w.run, took, w.now)
 	}
+	w.forget()
 	q.busy--
-	s.idle = append(s.idle, w)
+	s.idle = append(s.idle, w) // from the unlock on another goroutine may use it
 	s.quiet()
 	q.mu.Unlock()
 }
 
-// handle ends every delivery of the run and returns the handlers' time.
+// forget keeps an idle worker from keeping anything else alive.
+func (w *worker) forget() {
+	clear(w.run.messages[:cap(w.run.messages)])
+	clear(w.run.expired[:cap(w.run.expired)])
+	w.delivery, w.record = Delivery{}, telemetry.Record{}
+}
+
+// handle ends the deliveries of the run and returns the handlers' time. A handler that turns slow is not waited for by the rest of its run.
 func (w *worker) handle() (took time.Duration) {
 	t := w.run.trigger
+	w.now = time.Now()
 	for _, m := range w.run.expired {
 		w.s.refuse(&w.record, arrival{trigger: t, message: m, outcome: tenants.Expired}, w.now)
+		t.tenant.landed()
 	}
-	for _, m := range w.run.messages {
-		began := w.now
-		d := &w.delivery
-		*d = Delivery{Message: m, Trigger: &t.Trigger.Trigger, Invocation: tenants.InvocationID(w.s.ids.Next(began)), KeepOutput: keepHistory}
-		if m.follow != nil {
-			d.KeepOutput = keepFollowed
+	for i, m := range w.run.messages {
+		took += w.invoke(t, m)
+		cancelled := w.s.work.Err() != nil
+		if cancelled {
+			w.s.cancelled.Add(1)
 		}
-		result := t.Invoker.Invoke(w.s.work, d)
-		w.now = time.Now()
-		ran := w.now.Sub(began)
-		took += ran
-		w.record = telemetry.Record{
-			Trigger: d.Trigger, Message: m.ID, Invocation: d.Invocation, Bytes: len(m.Payload()), Received: m.Received,
-			Waited: began.Sub(m.Received), Ran: ran, Outcome: result.Outcome, Err: result.Err,
-			Output: result.Output, Truncated: result.Truncated, Memory: result.Memory,
+		if (cancelled || took > overrun) && i+1 < len(w.run.messages) {
+			w.leave(i + 1)
+			break
 		}
-		w.s.end(&w.record, t, m)
 	}
 	return took
+}
+
+// invoke runs the handler on one message and returns its time.
+func (w *worker) invoke(t *triggerQueue, m *Message) time.Duration {
+	began := w.now
+	d := &w.delivery
+	*d = Delivery{Message: m, Trigger: t.public, Invocation: tenants.InvocationID(w.ids.Next(began)), KeepOutput: keepHistory}
+	if m.follow != nil {
+		d.KeepOutput = keepFollowed
+	}
+	result := t.Invoker.Invoke(w.s.work, d)
+	ran := time.Since(began)
+	w.now = began.Add(ran)
+	w.record = telemetry.Record{
+		Trigger: d.Trigger, Message: m.ID, Invocation: d.Invocation, Bytes: len(m.Payload()), Received: m.Received,
+		Waited: began.Sub(m.Received), Ran: ran, Outcome: result.Outcome, Err: result.Err,
+		Output: result.Output, Truncated: result.Truncated, Memory: result.Memory,
+	}
+	w.s.end(&w.record, t, m)
+	t.tenant.landed()
+	return ran
+}
+
+// leave ends the run before its i-th delivery: the rest waits again, or is dropped where nothing may wait for the trigger any more.
+func (w *worker) leave(i int) {
+	s, t, left := w.s, w.run.trigger, w.run.messages[i:]
+	s.queue.mu.Lock()
+	why := s.queue.giveBack(&w.run, i, w.now)
+	next := s.wake()
+	s.queue.mu.Unlock()
+	s.submit(next)
+	if why == tenants.NoReason {
+		return
+	}
+	for _, m := range left {
+		s.refuse(&w.record, arrival{trigger: t, message: m, outcome: tenants.Dropped, reason: why}, w.now)
+		t.tenant.landed()
+	}
+	if why == tenants.Stopping {
+		s.dropped.Add(int64(len(left)))
+	}
 }
 
 // What is kept of a guest's output for those who ask later: a little in the history, more where somebody waits for the answer.
@@ -121,7 +167,7 @@ const (
 // refuse ends a delivery that never reached a handler.
 func (s *Scheduler) refuse(rec *telemetry.Record, a arrival, now time.Time) {
 	*rec = telemetry.Record{
-		Trigger: &a.trigger.Trigger.Trigger, Message: a.message.ID, Bytes: len(a.message.Payload()), Received: a.message.Received,
+		Trigger: a.trigger.public, Message: a.message.ID, Bytes: len(a.message.Payload()), Received: a.message.Received,
 		Waited: now.Sub(a.message.Received), Outcome: a.outcome, Reason: a.reason,
 	}
 	s.end(rec, a.trigger, a.message)
@@ -129,11 +175,7 @@ func (s *Scheduler) refuse(rec *telemetry.Record, a arrival, now time.Time) {
 
 // end is where every Delivery ends, once.
 func (s *Scheduler) end(rec *telemetry.Record, t *triggerQueue, m *Message) {
-	if m.channel != "" {
-		rec.Channel = m.channel
-	} else {
-		rec.Channel = m.Channel()
-	}
+	rec.Channel = m.buf[:m.at]
 	t.tenant.account.Record(rec)
 	if m.follow != nil {
 		m.follow.end(rec)

@@ -15,11 +15,14 @@ type History struct {
 	full bool
 }
 
-// entry is a Record in the form that costs least to keep; it is made readable when somebody asks.
+// entry is a Record in the form that costs least to keep; it is made readable when somebody asks. What guests and publishers choose the
+// length of is cut.
 type entry struct {
-	rec    Record
-	output [256]byte
-	cut    int
+	rec     Record
+	channel [256]byte
+	output  [256]byte
+	name    int // bytes of channel
+	cut     int // bytes of output
 }
 
 func newHistory(n int) *History { return &History{ring: make([]entry, max(n, 1))} }
@@ -32,14 +35,10 @@ func (h *History) add(rec *Record) {
 	h.mu.Lock()
 	e := &h.ring[h.next]
 	e.rec = *rec
-	if rec.Trigger.Target.Kind != tenants.Exact || rec.Channel != rec.Trigger.Target.Name {
-		e.rec.Channel = strings.Clone(rec.Channel)
-	} else {
-		e.rec.Channel = rec.Trigger.Target.Name
-	}
+	e.name = copy(e.channel[:], rec.Channel)
 	e.cut = copy(e.output[:], rec.Output)
 	e.rec.Truncated += int64(len(rec.Output) - e.cut)
-	e.rec.Output = nil
+	e.rec.Channel, e.rec.Output = nil, nil
 	if h.next++; h.next == len(h.ring) {
 		h.next, h.full = 0, true
 	}
@@ -50,10 +49,13 @@ func (h *History) add(rec *Record) {
 func (h *History) Last(tenant tenants.ID, n int) []Invocation {
 	var found []Invocation
 	h.each(func(e *entry) bool {
+		if len(found) >= n {
+			return false
+		}
 		if e.rec.Trigger.Tenant == tenant {
 			found = append(found, e.keep())
 		}
-		return len(found) < n
+		return true
 	})
 	return found
 }
@@ -90,6 +92,6 @@ func (h *History) each(visit func(*entry) bool) {
 
 func (e *entry) keep() Invocation {
 	rec := e.rec
-	rec.Output = e.output[:e.cut]
+	rec.Channel, rec.Output = e.channel[:e.name], e.output[:e.cut]
 	return rec.Keep()
 }

@@ -44,7 +44,7 @@ type Folder struct {
 	echo io.Writer // a copy for the terminal, or nil
 
 	mu    sync.Mutex
-	files map[string]*os.File // two for each component of the application
+	files map[string]*os.File // two for each component of the application; nil when closed
 	err   error               // the first failure; later lines are dropped, and Close says so
 }
 
@@ -68,7 +68,7 @@ func (f *Folder) Touch(component tenants.ComponentID) error {
 	return nil
 }
 
-// Write appends one line.
+// Write appends one line. Its bytes are the guest's own: the file gets them as they are, the echo with control characters replaced.
 func (f *Folder) Write(l Line) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -90,6 +90,9 @@ func (f *Folder) file(component tenants.ComponentID, s Stream) (*os.File, error)
 	if out := f.files[name]; out != nil {
 		return out, nil
 	}
+	if f.files == nil {
+		return nil, fmt.Errorf("open log file: %w", os.ErrClosed)
+	}
 	out, err := os.OpenFile(filepath.Join(f.dir, name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open log file: %w", err)
@@ -98,7 +101,7 @@ func (f *Folder) file(component tenants.ComponentID, s Stream) (*os.File, error)
 	return out, nil
 }
 
-// Close closes all files and tells of the first line that could not be written.
+// Close closes all files and tells of the first line that could not be written. Lines that come later are not kept.
 func (f *Folder) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -106,7 +109,7 @@ func (f *Folder) Close() error {
 	for _, out := range f.files {
 		err = errors.Join(err, out.Close())
 	}
-	clear(f.files)
+	f.files, f.err = nil, nil
 	return err
 }
 

@@ -11,10 +11,10 @@ import (
 
 // Record is what is known of one Delivery when it ended.
 type Record struct {
-	Trigger    *tenants.Trigger
+	Trigger    *tenants.Trigger // immutable
 	Message    tenants.MessageID
 	Invocation tenants.InvocationID // zero where no handler ran
-	Channel    string               // valid during the call alone
+	Channel    []byte               // valid during the call alone
 	Bytes      int                  // of payload
 	Received   time.Time            // read from the socket
 	Waited     time.Duration        // from there to the handler's start, or to the end where none ran
@@ -142,7 +142,7 @@ func (rec *Record) Keep() Invocation {
 	t := rec.Trigger
 	in := Invocation{
 		Message: rec.Message.String(), Tenant: t.Tenant, App: t.App, Version: t.Version, Component: t.Component,
-		Channel: strings.Clone(rec.Channel), Target: t.Target.Name, Kind: t.Target.Kind.String(), Bytes: rec.Bytes, Received: rec.Received,
+		Channel: strings.ToValidUTF8(string(rec.Channel), "\uFFFD"), Target: t.Target.Name, Kind: t.Target.Kind.String(), Bytes: rec.Bytes, Received: rec.Received,
 		QueuedMS: milliseconds(rec.Waited), RanMS: milliseconds(rec.Ran), Outcome: rec.Outcome, Reason: rec.Reason,
 		Error: rec.Err, Output: strings.ToValidUTF8(string(rec.Output), "\uFFFD"), Truncated: rec.Truncated, Memory: rec.Memory,
 	}
