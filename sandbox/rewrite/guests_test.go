@@ -70,7 +70,7 @@ func conduct(t testing.TB, wasm []byte, init string, calls int, m *meter) (lines
 		t.Fatal(err)
 	}
 	stub(t, r, compiled)
-	mod, err := tryStart(r, wasm, init)
+	mod, err := instantiate(r, compiled, init)
 	if errors.Is(err, errSpent) {
 		return []string{spent}
 	}

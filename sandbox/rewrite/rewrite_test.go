@@ -89,8 +89,16 @@ func start(t testing.TB, r wazero.Runtime, wasm []byte, init string) api.Module 
 }
 
 func tryStart(r wazero.Runtime, wasm []byte, init string) (api.Module, error) {
+	compiled, err := r.CompileModule(context.Background(), wasm)
+	if err != nil {
+		return nil, err
+	}
+	return instantiate(r, compiled, init)
+}
+
+func instantiate(r wazero.Runtime, compiled wazero.CompiledModule, init string) (api.Module, error) {
 	ctx := context.Background()
-	mod, err := r.InstantiateWithConfig(ctx, wasm, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	mod, err := r.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	if err == nil && init != "" {
 		_, err = mod.ExportedFunction(init).Call(ctx)
 	}
