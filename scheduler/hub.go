@@ -16,6 +16,10 @@ type Endpoint struct {
 
 	// Dial returns an authenticated socket on which nothing is subscribed to and nothing is waiting to be read. It ends with ctx.
 	Dial func(ctx context.Context) (net.Conn, error)
+
+	// OncePerPatterns says that the server sends a message once for all patterns of a connection that match it, as miniredis does. Redis
+	// sends it once for each.
+	OncePerPatterns bool
 }
 
 // State says how the subscription to a Target stands.

@@ -14,6 +14,9 @@ const maxArrivals = 1024
 // reader's goroutine, holds one lock once for each maxArrivals, and calls no guest.
 func (s *Scheduler) receive(ep *endpoint, at time.Time, frames []frame) {
 	routes := s.table.Load()
+	if ep.OncePerPatterns {
+		frames = routes.spread(ep.index, frames)
+	}
 	arrivals := ep.arrivals[:0]
 	for i := range frames {
 		f := &frames[i]

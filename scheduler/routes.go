@@ -50,6 +50,24 @@ func (t *table) matching(endpoint int, channel string, visit func(tenants.Target
 	}
 }
 
+// spread gives every pattern that matches a frame of its own, where the server sent one for all of them.
+func (t *table) spread(endpoint int, frames []frame) []frame {
+	var all []frame
+	for _, f := range frames {
+		if f.kind != 'p' {
+			all = append(all, f)
+			continue
+		}
+		t.matching(endpoint, string(f.channel), func(target tenants.Target, _ *route) {
+			if target.Kind == tenants.Pattern {
+				f.pattern = []byte(target.Name)
+				all = append(all, f)
+			}
+		})
+	}
+	return all
+}
+
 // wakes tells whether a target has triggers.
 func (t *table) wakes(endpoint int, target tenants.Target) bool {
 	routes := t.endpoints[endpoint].exact

@@ -65,6 +65,36 @@ func TestUpHandlesWhatIsPublished(t *testing.T) {
 	})
 }
 
+// Patterns that overlap each get the message, on one connection that they share.
+func TestUpServesOverlappingPatterns(t *testing.T) {
+	onBoth(t, func(t *testing.T, s stage) {
+		r := s.up(t, writeApp(t, `spin_manifest_version = 2
+[application]
+name = "overlap"
+[application.trigger.redis]
+address = "redis://localhost:6379"
+[[trigger.redis]]
+channel = "never.a"
+component = "first"
+[[trigger.redis]]
+channel = "never.b"
+component = "second"
+[component.first]
+source = "echo-a.wasm"
+[component.first.tool.tenloom]
+pattern = "orders.*"
+[component.second]
+source = "echo-a.wasm"
+[component.second.tool.tenloom]
+pattern = "*.paid"
+`))
+		for range 5 { // a server that chooses one would choose differently each time
+			answer, _ := r.publish(t, "orders.paid", "x")
+			expect(t, "deliveries", ran(answer), `first handled "1 x\n"; second handled "1 x\n"`)
+		}
+	})
+}
+
 // The manifest of Spin 1, as it stands.
 func TestUpRunsSpin1(t *testing.T) {
 	onBoth(t, func(t *testing.T, s stage) {

@@ -50,6 +50,7 @@ type platform struct {
 type platformConfig struct {
 	manifest  *manifest.Manifest
 	redis     string            // URL of the main server
+	embedded  string            // host:port of the embedded Redis, "" where there is none
 	variables map[string]string // --variable
 	cacheDir  string            // compiled code; "" keeps none
 	logDir    string            // of the guests' output; "" keeps none
@@ -76,7 +77,7 @@ func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error)
 		return nil, err
 	}
 	p.scheduler.SetPolicy(tenants.Demo, p.policy)
-	p.servers = newServers(c.redis, p.scheduler.AddEndpoint)
+	p.servers = newServers(c.redis, c.embedded, p.scheduler.AddEndpoint)
 	if c.logDir != "" {
 		if p.folder, err = telemetry.OpenFolder(c.logDir, c.echo); err != nil {
 			return nil, fmt.Errorf("%w\n  --log-dir DIR names another place for the handlers' output", err)

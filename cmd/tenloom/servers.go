@@ -27,8 +27,9 @@ import (
 // application's own default address and of port 6379 of this machine, wherever the manifest or a guest names them. Every other address is
 // taken at its word.
 type servers struct {
-	main   string // URL
-	attach func(scheduler.Endpoint)
+	main     string // URL
+	embedded string // host:port of the embedded Redis, "" where there is none
+	attach   func(scheduler.Endpoint)
 
 	mu       sync.Mutex
 	replaced map[string]bool // host:port that main stands for
@@ -41,8 +42,8 @@ type server struct {
 	client  redis.UniversalClient // for publishing and the key-value stores
 }
 
-func newServers(main string, attach func(scheduler.Endpoint)) *servers {
-	return &servers{main: main, attach: attach, replaced: map[string]bool{}, known: map[tenants.EndpointID]*server{}}
+func newServers(main, embedded string, attach func(scheduler.Endpoint)) *servers {
+	return &servers{main: main, embedded: embedded, attach: attach, replaced: map[string]bool{}, known: map[tenants.EndpointID]*server{}}
 }
 
 // stand makes main stand for the server at an address.
@@ -128,7 +129,9 @@ func (s *servers) open(ctx context.Context, address string) (*server, error) {
 
 // listen begins to keep a connection for messages, subscribed to nothing yet. Doing so again does nothing.
 func (s *servers) listen(one *server) {
-	s.attach(scheduler.Endpoint{ID: one.id, Name: one.options.Name(), Dial: one.options.Subscriber})
+	s.attach(scheduler.Endpoint{
+		ID: one.id, Name: one.options.Name(), Dial: one.options.Subscriber, OncePerPatterns: one.options.Name() == s.embedded,
+	})
 }
 
 // listenFor is listen for the servers of triggers.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -109,7 +110,7 @@ func up(ctx context.Context, out, messages io.Writer, g *globals, f upFlags) (er
 		echo = messages
 	}
 	p, err := newPlatform(ctx, platformConfig{
-		manifest: m, redis: redis, variables: given, cacheDir: filepath.Join(app.state, "cache"), logDir: app.logs, echo: echo, log: log,
+		manifest: m, redis: redis, embedded: embeddedName(f.redis, redis), variables: given, cacheDir: filepath.Join(app.state, "cache"), logDir: app.logs, echo: echo, log: log,
 	})
 	if err != nil {
 		return err
@@ -209,6 +210,14 @@ func loadManifest(dir string) (*manifest.Manifest, error) {
 		return nil, &exitError{exitUsage, err}
 	}
 	return m, nil
+}
+
+// embeddedName is the embedded Redis' host:port, where none was given.
+func embeddedName(given, url string) string {
+	if given != "" {
+		return ""
+	}
+	return strings.TrimPrefix(url, "redis://")
 }
 
 // mainRedis is the Redis that was given, or an embedded one at the address.
