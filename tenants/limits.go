@@ -69,7 +69,7 @@ type Policy struct {
 	Weight      int     // share under contention, relative to other tenants; default 1
 	Concurrency int     // invocations at once over all components; 0 means half of the worker slots where several tenants run, all of them where one does
 	QueueCount  int     // deliveries waiting; default 10,000
-	QueueBytes  int64   // payload bytes waiting, plus 256 for each delivery; default 64 MiB
+	QueueBytes  int64   // payload and channel bytes waiting, plus 256 for each delivery; default 64 MiB
 	Rate        float64 // deliveries admitted per second; 0 means unlimited
 	Burst       int     // deliveries admitted at once above Rate; default one second's worth
 	Max         Limits  // ceilings for what a manifest may ask; zero fields mean the default is also the ceiling
