@@ -12,6 +12,7 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/tenloom/tenloom/sandbox/spin"
+	"github.com/tenloom/tenloom/telemetry"
 )
 
 // stage tells what a guest is at, for the words of a failure.
@@ -57,8 +58,8 @@ type instance struct {
 func (c *Component) newInstance() *instance {
 	b := &c.binding
 	i := &instance{component: c, memory: memory{cap: b.Memory}}
-	i.stdout = printer{stream: Stdout, lines: b.Lines, kept: &i.kept}
-	i.stderr = printer{stream: Stderr, lines: b.Lines, kept: &i.kept}
+	i.stdout = printer{stream: telemetry.Stdout, lines: b.Lines, kept: &i.kept}
+	i.stderr = printer{stream: telemetry.Stderr, lines: b.Lines, kept: &i.kept}
 	i.call = spin.NewCall(b.Host, nil)
 	i.call.OnWait(i.wait)
 	return i

@@ -1,25 +1,14 @@
 package sandbox
 
-import "bytes"
+import (
+	"bytes"
 
-// Stream is one of a guest's two outputs.
-type Stream uint8
-
-const (
-	Stdout Stream = 1
-	Stderr Stream = 2
+	"github.com/tenloom/tenloom/telemetry"
 )
-
-func (s Stream) String() string {
-	if s == Stderr {
-		return "stderr"
-	}
-	return "stdout"
-}
 
 // Line is one line of a guest's output, as the guest wrote it: any byte but the line feed that ended it.
 type Line struct {
-	Stream Stream
+	Stream telemetry.Stream
 	Text   []byte // valid during the call
 	Cut    bool   // the guest's line goes on: it was split at 8 KiB, or the output's bound came
 }
@@ -29,7 +18,7 @@ const MaxLine = 8 << 10
 
 // printer splits what a guest writes to one stream into lines. It holds one unfinished line and nothing else.
 type printer struct {
-	stream    Stream
+	stream    telemetry.Stream
 	left      int64      // bytes that may still be written; beyond they are counted and lost
 	truncated int64      // bytes lost
 	lines     func(Line) // nil drops the lines

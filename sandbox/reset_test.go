@@ -16,19 +16,7 @@ import (
 // trap, and looks at every instance that lies in the pool afterwards: memory, size and globals are the snapshot's, byte for byte. The guest
 // itself answers an error with another code when it finds a trace.
 func TestNextMessageFindsTheSnapshot(t *testing.T) {
-	r, err := New(context.Background(), Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close(context.Background())
-	wasm, err := os.ReadFile("testdata/guests/scribble.wasm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := r.Compile(context.Background(), wasm)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := scribbler(t)
 	c := p.Bind(Binding{})
 	if !p.report.Resettable {
 		t.Fatalf("cannot be reset: %s", p.report.Why)
@@ -46,6 +34,24 @@ func TestNextMessageFindsTheSnapshot(t *testing.T) {
 	for _, i := range c.pool.idle {
 		compareToSnapshot(t, i, s)
 	}
+}
+
+// scribbler compiles the guest that leaves traces wherever it can.
+func scribbler(t *testing.T) *Program {
+	r, err := New(context.Background(), Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close(context.Background()) })
+	wasm, err := os.ReadFile("testdata/guests/scribble.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := r.Compile(context.Background(), wasm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 func scribble(t *testing.T, c *Component, r *rand.Rand) {
@@ -82,19 +88,7 @@ func compareToSnapshot(t *testing.T, i *instance, s *snapshot) {
 
 // TestComponentsOfOneProgramShareNoInstance: two tenants with the same module.
 func TestComponentsOfOneProgramShareNoInstance(t *testing.T) {
-	r, err := New(context.Background(), Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close(context.Background())
-	wasm, err := os.ReadFile("testdata/guests/scribble.wasm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := r.Compile(context.Background(), wasm)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := scribbler(t)
 	one, other := p.Bind(Binding{}), p.Bind(Binding{})
 	for range 3 {
 		one.Invoke(context.Background(), Call{})

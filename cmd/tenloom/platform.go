@@ -177,7 +177,7 @@ func (p *platform) load(ctx context.Context, u deploy.Unit) error {
 	}
 	bound := program.Bind(sandbox.Binding{
 		Host: host, Env: u.Component.Environment, Files: u.Files, Memory: u.Limits.Memory, Timeout: u.Limits.Timeout,
-		Lines: func(l sandbox.Line) { p.line(u, telemetry.Stream(l.Stream), l.Text) },
+		Lines: func(l sandbox.Line) { p.line(u, l.Stream, l.Text) },
 	})
 	if err := bound.Check(ctx); err != nil {
 		return errors.New("the component does not start, which every message would meet: " + named(err, u.Component.ID))
