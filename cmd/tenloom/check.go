@@ -11,7 +11,7 @@ import (
 )
 
 func checkCommand(g *globals) *cobra.Command {
-	var variables []string
+	var variables variableFlags
 	cmd := &cobra.Command{
 		Use:   "check [DIR]",
 		Short: "Check an application without running it: manifest, modules, imports, limits",
@@ -27,11 +27,11 @@ variables, every module's exports and imports, the allow lists and the limits. A
 			return check(cmd, g, dir, variables)
 		},
 	}
-	cmd.Flags().StringArrayVar(&variables, "variable", nil, "value of an application variable: name=value, name=@file, @file.json or @file.toml")
+	variables.add(cmd)
 	return cmd
 }
 
-func check(cmd *cobra.Command, g *globals, dir string, variables []string) error {
+func check(cmd *cobra.Command, g *globals, dir string, variables variableFlags) error {
 	out, err := g.screen(cmd)
 	if err != nil {
 		return err

@@ -195,12 +195,14 @@ component = "echo"
 source = "echo-a.wasm"
 `
 
-// Variables stand in addresses and channels, from --variable, then TENLOOM_VARIABLE_*, then SPIN_VARIABLE_*, then their defaults.
+// Variables stand in addresses and channels, from --variable, then files, then TENLOOM_VARIABLE_*, then SPIN_VARIABLE_*, then their defaults.
 func TestUpRendersVariables(t *testing.T) {
 	onBoth(t, func(t *testing.T, s stage) {
 		other := redistest.Start(t, "--requirepass", "p@ss word")
 		dir := writeApp(t, templated)
 		writeFile(t, dir+"/word", []byte("hush"))
+		writeFile(t, dir+"/values.toml", []byte("prefix = \"file\"\n"))
+		writeFile(t, dir+"/later.json", []byte(`{"prefix": "later"}`))
 		for _, row := range []struct {
 			prefix string
 			env    []string
@@ -209,7 +211,8 @@ func TestUpRendersVariables(t *testing.T) {
 			{prefix: "default"},
 			{prefix: "spin", env: []string{"SPIN_VARIABLE_PREFIX=spin"}},
 			{prefix: "tenloom", env: []string{"SPIN_VARIABLE_PREFIX=spin", "TENLOOM_VARIABLE_PREFIX=tenloom"}},
-			{prefix: "flag", env: []string{"TENLOOM_VARIABLE_PREFIX=tenloom"}, args: []string{"--variable", "prefix=flag"}},
+			{prefix: "file", env: []string{"TENLOOM_VARIABLE_PREFIX=tenloom"}, args: []string{"--variables-file", "values.toml", "--variables-file", "later.json"}},
+			{prefix: "flag", env: []string{"TENLOOM_VARIABLE_PREFIX=tenloom"}, args: []string{"--variables-file", "values.toml", "--variable", "prefix=flag"}},
 		} {
 			t.Run(row.prefix, func(t *testing.T) {
 				r := s.upWith(t, dir, row.env, append([]string{"--variable", "other=" + other.URL, "--variable", "secret_word=@word"}, row.args...)...)

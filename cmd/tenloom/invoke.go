@@ -16,14 +16,13 @@ import (
 	"github.com/tenloom/tenloom/deploy"
 	"github.com/tenloom/tenloom/deploy/manifest"
 	"github.com/tenloom/tenloom/sandbox"
-	"github.com/tenloom/tenloom/secrets"
 	"github.com/tenloom/tenloom/tenants"
 )
 
 // invokeFlags are what "invoke" can be told.
 type invokeFlags struct {
 	dir, data, redis, channel string
-	variables                 []string
+	variables                 variableFlags
 }
 
 func invokeCommand(g *globals) *cobra.Command {
@@ -45,7 +44,7 @@ No trigger is subscribed. A handler that calls Redis meets an empty one that liv
 	flags.StringVarP(&f.data, "data", "d", "", "payload: text, @file, or - for standard input")
 	flags.StringVar(&f.channel, "channel", "invoke", "what the handler is told as its channel (tenloom_channel)")
 	flags.StringVar(&f.redis, "redis", os.Getenv("TENLOOM_REDIS"), "Redis that the handler's calls go to (TENLOOM_REDIS)")
-	flags.StringArrayVar(&f.variables, "variable", nil, "value of an application variable: name=value, name=@file, @file.json or @file.toml")
+	f.variables.add(cmd)
 	return cmd
 }
 
@@ -134,25 +133,10 @@ func readData(in io.Reader, data string) ([]byte, error) {
 
 const maxData = 64 << 20 // bytes of a payload given by hand
 
-// variableFlags reads all --variable flags; a later one wins.
-func variableFlags(flags []string) (map[string]string, error) {
-	all := map[string]string{}
-	for _, f := range flags {
-		one, err := secrets.ParseFlag(f)
-		if err != nil {
-			return nil, fail(exitUsage, "%w", err) // it names the flag
-		}
-		for name, value := range one {
-			all[name] = value
-		}
-	}
-	return all, nil
-}
-
 // localPlatform is a platform for commands that run guests in this process without subscribing to anything. Compiled code is kept beside
 // the application where "up" has made a place for it.
-func localPlatform(cmd *cobra.Command, g *globals, m *manifest.Manifest, redis string, variables []string) (*platform, func(), error) {
-	given, err := variableFlags(variables)
+func localPlatform(cmd *cobra.Command, g *globals, m *manifest.Manifest, redis string, variables variableFlags) (*platform, func(), error) {
+	given, err := variables.providers()
 	if err != nil {
 		return nil, nil, err
 	}

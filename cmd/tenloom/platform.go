@@ -49,12 +49,12 @@ type platform struct {
 // platformConfig is what differs between the commands that run guests.
 type platformConfig struct {
 	manifest  *manifest.Manifest
-	redis     string            // URL of the main server
-	embedded  string            // host:port of the embedded Redis, "" where there is none
-	variables map[string]string // --variable
-	cacheDir  string            // compiled code; "" keeps none
-	logDir    string            // of the guests' output; "" keeps none
-	echo      io.Writer         // a copy of the guests' output; may be nil
+	redis     string             // URL of the main server
+	embedded  string             // host:port of the embedded Redis, "" where there is none
+	variables []secrets.Provider // in the order in which they are asked
+	cacheDir  string             // compiled code; "" keeps none
+	logDir    string             // of the guests' output; "" keeps none
+	echo      io.Writer          // a copy of the guests' output; may be nil
 	log       *slog.Logger
 }
 
@@ -69,7 +69,7 @@ func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error)
 		}
 	}()
 	endpoint.LogTo(c.log)
-	p.resolver = secrets.NewResolver(declared(c.manifest), secrets.Static(c.variables), secrets.Env("TENLOOM_VARIABLE_", "SPIN_VARIABLE_"))
+	p.resolver = secrets.NewResolver(declared(c.manifest), c.variables...)
 	if p.runtime, err = sandbox.New(ctx, sandbox.Config{CacheDir: c.cacheDir, Log: c.log}); err != nil {
 		return nil, err
 	}

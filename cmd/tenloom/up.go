@@ -39,7 +39,7 @@ type upFlags struct {
 	logDir    string
 	ephemeral bool
 	build     bool
-	variables []string
+	variables variableFlags
 }
 
 func upCommand(g *globals) *cobra.Command {
@@ -67,7 +67,7 @@ manifest or a handler names them; with --redis URL, that server does. Other addr
 	flags.StringVar(&f.logDir, "log-dir", "", "directory of the handlers' output (default DIR/.spin/logs)")
 	flags.BoolVar(&f.build, "build", false, "run the components' build commands first")
 	flags.BoolVar(&f.ephemeral, "ephemeral", false, "keep nothing after the end")
-	flags.StringArrayVar(&f.variables, "variable", nil, "value of an application variable: name=value, name=@file, @file.json or @file.toml")
+	f.variables.add(cmd)
 	return cmd
 }
 
@@ -90,7 +90,7 @@ func up(ctx context.Context, out, messages io.Writer, g *globals, f upFlags) (er
 			return err
 		}
 	}
-	given, err := variableFlags(f.variables)
+	given, err := f.variables.providers()
 	if err != nil {
 		return err
 	}
