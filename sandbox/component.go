@@ -177,10 +177,12 @@ func (c *Component) keep(i *instance) bool {
 		}
 	}
 	i.cost = idleCost + i.restorer.private()
+	cost := i.cost
+	r.idleBytes.Add(cost) // before put: from then on the instance is somebody else's
 	if !c.pool.put(i) {
+		r.idleBytes.Add(-cost)
 		return false
 	}
-	r.idleBytes.Add(i.cost)
 	return true
 }
 

@@ -93,6 +93,7 @@ func New(ctx context.Context, c Config) (*Runtime, error) {
 	if err := errors.Join(r.define(ctx, r.wazero, true), r.define(ctx, r.filed, false)); err != nil {
 		return nil, errors.Join(err, r.Close(ctx))
 	}
+	r.log.Debug("instances are reset", "by", resetMethod())
 	r.trimming.Go(r.trim) // ends with Close
 	return r, nil
 }
