@@ -1,6 +1,9 @@
+//go:build !portable
+
 package sandbox
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -12,8 +15,9 @@ import (
 
 // image is a memory's content at the moment of the snapshot, in a part of a file of the kernel's memory. Every instance maps it privately
 // over the beginning of its own memory: pages that a guest only reads are shared by all instances, and a page that it writes becomes a copy.
+// Where instances are reset by copying it is in the Go heap instead, and needs no such file.
 type image struct {
-	at    int64  // in the file
+	at    int64  // in the file; -1 where it is in the Go heap
 	bytes []byte // the part, mapped to be read; nil where the size is 0
 }
 
@@ -45,10 +49,10 @@ func extend(size int64) (fd int, at int64, err error) {
 	return images.fd, at, nil
 }
 
-// newImage writes content to a part of the file.
-func newImage(content []byte) (*image, error) {
-	if len(content) == 0 {
-		return &image{}, nil
+// newImage writes content to where the method wants it.
+func newImage(content []byte, how ResetMethod) (*image, error) {
+	if len(content) == 0 || how == ResetByCopy {
+		return &image{at: -1, bytes: bytes.Clone(content)}, nil
 	}
 	fd, at, err := extend(int64(len(content)))
 	if err != nil {
@@ -68,13 +72,17 @@ func newImage(content []byte) (*image, error) {
 	return i, nil
 }
 
-// cover maps the image privately over the beginning of a region.
+// cover maps the image privately over the beginning of a region, or copies it there.
 func (i *image) cover(r *region) error {
 	if len(i.bytes) == 0 {
 		return nil
 	}
 	if uintptr(len(i.bytes)) > r.length {
 		return errors.New("map snapshot: larger than the memory it belongs in")
+	}
+	if i.at < 0 {
+		copy(r.prefix(uint64(len(i.bytes))), i.bytes)
+		return nil
 	}
 	_, err := unix.MmapPtr(images.fd, i.at, r.base, uintptr(len(i.bytes)), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_FIXED|unix.MAP_NORESERVE)
 	if err != nil {
@@ -85,6 +93,9 @@ func (i *image) cover(r *region) error {
 
 // close gives the part back. Nobody may have it mapped any more: what it held reads as zero from then on.
 func (i *image) close() {
+	if i.at < 0 {
+		i.bytes = nil
+	}
 	if i.bytes == nil {
 		return
 	}

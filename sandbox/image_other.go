@@ -1,4 +1,4 @@
-//go:build !linux
+//go:build !linux || portable
 
 package sandbox
 
@@ -7,7 +7,9 @@ import "slices"
 // image is a memory's content at the moment of the snapshot.
 type image struct{ bytes []byte }
 
-func newImage(content []byte) (*image, error) { return &image{bytes: slices.Clone(content)}, nil }
+func newImage(content []byte, _ ResetMethod) (*image, error) {
+	return &image{bytes: slices.Clone(content)}, nil
+}
 
 // cover copies the image to the beginning of a region.
 func (i *image) cover(r *region) error {
@@ -24,15 +26,17 @@ func (r *region) clear(size uint64) error {
 }
 
 // restorer puts a memory back by copying the whole image.
-type restorer struct{}
+type restorer struct{ how ResetMethod }
 
 func (*restorer) begin() {}
 
 func (*restorer) moved() {}
 
-// private is not known; the image's copy counts in the Go heap.
+// private is not known; the memory counts in the Go heap.
 func (*restorer) private() int64 { return 0 }
 
 func (*restorer) restore(r *region, i *image) error { return i.cover(r) }
 
-func resetMethod() string { return "copy" }
+func resetTrials() []ResetTrial {
+	return []ResetTrial{{ResetByFaults, errLinux}, {ResetByScan, errLinux}, {ResetByPagemap, errLinux}, {Method: ResetByCopy}}
+}

@@ -57,7 +57,7 @@ type instance struct {
 
 func (c *Component) newInstance() *instance {
 	b := &c.binding
-	i := &instance{component: c, memory: memory{cap: b.Memory}}
+	i := &instance{component: c, memory: memory{cap: b.Memory}, restorer: restorer{how: c.program.runtime.reset}}
 	i.stdout = printer{stream: telemetry.Stdout, lines: b.Lines, kept: &i.kept}
 	i.stderr = printer{stream: telemetry.Stderr, lines: b.Lines, kept: &i.kept}
 	i.call = spin.NewCall(b.Host, nil)

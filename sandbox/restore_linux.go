@@ -1,3 +1,5 @@
+//go:build !portable
+
 package sandbox
 
 import (
@@ -19,6 +21,8 @@ import (
 // counter stands where it stood when the message began, the list of sticky pages is complete. When it moved, the kernel is asked again which
 // pages have left the file.
 type restorer struct {
+	how    ResetMethod
+	whole  int64 // bytes of the image, where all of it is copied
 	sticky []pageRange
 	listed bool  // sticky is complete as of the last restore
 	faults int64 // of this thread, when the message began
@@ -36,7 +40,7 @@ const maxSticky = 1 << 20
 
 // begin notes where the thread's fault counter stands. The caller has locked its goroutine to the thread until restore has returned.
 func (d *restorer) begin() {
-	if method() == byFaults {
+	if d.how == ResetByFaults {
 		d.faults = threadFaults()
 	}
 }
@@ -46,6 +50,7 @@ func (d *restorer) moved() { d.listed = false }
 
 // private is how many bytes of the memory are copies of the instance's own.
 func (d *restorer) private() (n int64) {
+	n = d.whole
 	for _, p := range d.sticky {
 		n += int64(p.end - p.start)
 	}
@@ -57,13 +62,13 @@ func (d *restorer) restore(r *region, i *image) error {
 	if len(i.bytes) == 0 {
 		return nil
 	}
-	how := method()
-	if how == byCopy {
+	if d.how == ResetByCopy {
+		d.whole = int64(len(i.bytes))
 		copy(r.prefix(uint64(len(i.bytes))), i.bytes)
 		return nil
 	}
-	if !d.listed || how != byFaults || threadFaults() != d.faults {
-		if err := d.list(how, r, uint64(len(i.bytes))); err != nil {
+	if !d.listed || d.how != ResetByFaults || threadFaults() != d.faults {
+		if err := d.list(r, uint64(len(i.bytes))); err != nil {
 			return err
 		}
 	}
@@ -76,10 +81,10 @@ func (d *restorer) restore(r *region, i *image) error {
 }
 
 // list asks the kernel which pages are private copies, and drops all of them where they are too many.
-func (d *restorer) list(how resetBy, r *region, size uint64) (err error) {
+func (d *restorer) list(r *region, size uint64) (err error) {
 	start := uint64(uintptr(r.base))
 	d.sticky = d.sticky[:0]
-	if how == byPagemap {
+	if d.how == ResetByPagemap {
 		d.sticky, err = readPagemap(d.sticky, start, start+size)
 	} else {
 		err = d.scan(start, start+size)
@@ -111,13 +116,17 @@ func (d *restorer) drop(r *region, size uint64) error {
 // https://docs.kernel.org/admin-guide/mm/pagemap.html).
 func (d *restorer) scan(start, end uint64) error {
 	const request, file, present, swapped = 0xC0606610, 1 << 2, 1 << 3, 1 << 4
+	f, err := pagemap()
+	if err != nil {
+		return err
+	}
 	for start < end {
 		arg := struct {
 			size, flags, start, end, walkEnd, vec, vecLen, maxPages, inverted, mask, anyOf, returned uint64
 		}{96, 0, start, end, 0, uint64(uintptr(unsafe.Pointer(&d.found))), uint64(len(d.found)), 0, file, file, present | swapped, present}
-		n, _, errno := syscall.Syscall(syscall.SYS_IOCTL, pagemap().Fd(), request, uintptr(unsafe.Pointer(&arg)))
+		n, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), request, uintptr(unsafe.Pointer(&arg)))
 		if errno != 0 {
-			return fmt.Errorf("list written pages: %w", errno)
+			return fmt.Errorf("ask for written pages: ioctl PAGEMAP_SCAN: %w", errno)
 		}
 		d.sticky = append(d.sticky, d.found[:n]...)
 		if start = arg.walkEnd; n < uintptr(len(d.found)) {
@@ -129,14 +138,18 @@ func (d *restorer) scan(start, end uint64) error {
 
 // readPagemap lists the same with the entries of /proc/self/pagemap: 8 bytes a page, bit 63 present, 62 swapped, 61 of a file.
 func readPagemap(into []pageRange, start, end uint64) ([]pageRange, error) {
+	f, err := pagemap()
+	if err != nil {
+		return into, err
+	}
 	page := uint64(os.Getpagesize())
 	entries := make([]uint64, (end-start)/page)
 	if len(entries) == 0 {
 		return into, nil
 	}
 	raw := unsafe.Slice((*byte)(unsafe.Pointer(&entries[0])), 8*len(entries))
-	if _, err := pagemap().ReadAt(raw, int64(8*start/page)); err != nil {
-		return into, fmt.Errorf("list written pages: %w", err)
+	if _, err := f.ReadAt(raw, int64(8*start/page)); err != nil {
+		return into, fmt.Errorf("ask for written pages: %w", err)
 	}
 	for k, e := range entries {
 		if e>>62 == 0 || e>>61&1 == 1 {
@@ -160,49 +173,26 @@ func threadFaults() int64 {
 }
 
 // pagemap is open as long as the process: it speaks of the process that opened it.
-var pagemap = sync.OnceValue(func() *os.File {
-	f, err := os.Open("/proc/self/pagemap")
-	if err != nil {
-		return nil
+var pagemap = sync.OnceValues(func() (*os.File, error) { return os.Open("/proc/self/pagemap") })
+
+// resetTrials tries all methods, once.
+var resetTrials = sync.OnceValue(func() []ResetTrial {
+	var all []ResetTrial
+	for _, how := range []ResetMethod{ResetByFaults, ResetByScan, ResetByPagemap} {
+		all = append(all, ResetTrial{how, try(how)})
 	}
-	return f
+	return append(all, ResetTrial{Method: ResetByCopy})
 })
-
-// resetBy is a way to learn which pages were written.
-type resetBy uint8
-
-const (
-	byFaults  resetBy = iota // list when the thread has faulted: half a microsecond where it has not
-	byScan                   // list each time
-	byPagemap                // list each time, with older kernels' means
-	byCopy                   // copy everything
-)
-
-func (b resetBy) String() string {
-	return [...]string{"fault counter", "PAGEMAP_SCAN", "pagemap", "copy"}[b]
-}
-
-// method is the best way that a trial shows to work here. Containers and other kernels may lack any of them.
-var method = sync.OnceValue(func() resetBy {
-	for _, how := range []resetBy{byFaults, byScan, byPagemap} {
-		if try(how) == nil {
-			return how
-		}
-	}
-	return byCopy
-})
-
-func resetMethod() string { return method().String() }
 
 // try writes one page of three and expects to be told that one.
-func try(how resetBy) (err error) {
+func try(how ResetMethod) (err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if pagemap() == nil {
-		return errors.New("no pagemap")
+	if _, err := pagemap(); err != nil {
+		return err
 	}
 	page := uint64(os.Getpagesize())
-	i, err := newImage(make([]byte, 3*page))
+	i, err := newImage(make([]byte, 3*page), how)
 	if err != nil {
 		return err
 	}
@@ -219,11 +209,11 @@ func try(how resetBy) (err error) {
 	sink := memory[0]
 	before := threadFaults()
 	memory[page] = 1 + sink
-	if how == byFaults && threadFaults() == before {
+	if how == ResetByFaults && threadFaults() == before {
 		return errors.New("the thread's fault counter stands still")
 	}
-	var d restorer
-	if err := d.list(how, &r, 3*page); err != nil {
+	d := restorer{how: how}
+	if err := d.list(&r, 3*page); err != nil {
 		return err
 	}
 	base := uint64(uintptr(r.base))

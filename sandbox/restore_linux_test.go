@@ -1,3 +1,5 @@
+//go:build !portable
+
 package sandbox
 
 import (
@@ -10,22 +12,18 @@ import (
 // TestEveryMethodRestores writes at random and holds the memory against the image, by each method that this kernel has. It says which it
 // has, because a method that it lacks is not tested here.
 func TestEveryMethodRestores(t *testing.T) {
-	t.Logf("in use: %s", resetMethod())
-	for how := byFaults; how <= byCopy; how++ {
-		t.Run(how.String(), func(t *testing.T) {
-			if err := try(how); err != nil && how != byCopy {
-				t.Logf("left out: %v", err)
+	for _, trial := range ResetTrials() {
+		t.Run(string(trial.Method), func(t *testing.T) {
+			if trial.Err != nil {
+				t.Logf("left out: %v", trial.Err)
 				return
 			}
-			usual := method
-			method = func() resetBy { return how }
-			defer func() { method = usual }()
-			restoreAtRandom(t)
+			restoreAtRandom(t, trial.Method)
 		})
 	}
 }
 
-func restoreAtRandom(t *testing.T) {
+func restoreAtRandom(t *testing.T, how ResetMethod) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	r := rand.New(rand.NewPCG(1, 2))
@@ -33,7 +31,7 @@ func restoreAtRandom(t *testing.T) {
 	for i := range content {
 		content[i] = byte(r.Uint32())
 	}
-	i, err := newImage(content)
+	i, err := newImage(content, how)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +44,7 @@ func restoreAtRandom(t *testing.T) {
 	if err := i.cover(&memory); err != nil {
 		t.Fatal(err)
 	}
-	var d restorer
+	d := restorer{how: how}
 	for round := range 200 {
 		d.begin()
 		all := memory.prefix(8 << 20)
@@ -85,7 +83,7 @@ func BenchmarkRestore(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
-			i, err := newImage(make([]byte, c.size))
+			i, err := newImage(make([]byte, c.size), ResetByFaults)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -98,7 +96,7 @@ func BenchmarkRestore(b *testing.B) {
 			if err := i.cover(&r); err != nil {
 				b.Fatal(err)
 			}
-			var d restorer
+			d := restorer{how: ResetByFaults}
 			memory := r.prefix(uint64(c.size))
 			b.ReportAllocs()
 			for b.Loop() {

@@ -34,6 +34,7 @@ type Config struct {
 	Log       *slog.Logger // for the operator; nil means slog.Default
 	MaxModule int64        // bytes of a module; 0 means DefaultMaxModule
 	MaxIdle   int64        // bytes that instances may hold while they wait for a message, over all components; 0 means DefaultMaxIdle
+	Reset     ResetMethod  // how instances are made clean; "" means the first of ResetTrials that works. New fails where one is named that does not
 }
 
 // DefaultMaxIdle is 256 MiB. An instance that would go beyond is closed instead.
@@ -49,6 +50,9 @@ type Runtime struct {
 	maxModule int64
 	offered   map[string]funcDefs // what guests may import, by module; not changed after New
 	turns     *turns
+
+	reset       ResetMethod
+	resetReason string // why no better one is used
 
 	idleBytes atomic.Int64
 	maxIdle   int64
@@ -86,6 +90,10 @@ func New(ctx context.Context, c Config) (*Runtime, error) {
 	if r.maxModule == 0 {
 		r.maxModule = DefaultMaxModule
 	}
+	var err error
+	if r.reset, r.resetReason, err = chooseReset(c.Reset); err != nil {
+		return nil, err
+	}
 	if err := r.openCache(); err != nil {
 		return nil, err
 	}
@@ -93,10 +101,15 @@ func New(ctx context.Context, c Config) (*Runtime, error) {
 	if err := errors.Join(r.define(ctx, r.wazero, true), r.define(ctx, r.filed, false)); err != nil {
 		return nil, errors.Join(err, r.Close(ctx))
 	}
-	r.log.Debug("instances are reset", "by", resetMethod())
+	if r.resetReason != "" {
+		r.log.Info("instances are not reset in the cheapest way", "by", r.reset, "reason", r.resetReason)
+	}
 	r.trimming.Go(r.trim) // ends with Close
 	return r, nil
 }
+
+// Reset tells how instances are made clean, and why not in a cheaper way; the reason is empty where there is none.
+func (r *Runtime) Reset() (how ResetMethod, reason string) { return r.reset, r.resetReason }
 
 func (r *Runtime) openCache() error {
 	if r.cacheDir == "" {

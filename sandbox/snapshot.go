@@ -18,7 +18,7 @@ type snapshot struct {
 // take makes the snapshot of an instance that has started and has seen no message.
 func (i *instance) take() (*snapshot, error) {
 	size := uint64(i.module.Memory().Size())
-	image, err := newImage(i.memory.region.prefix(size))
+	image, err := newImage(i.memory.region.prefix(size), i.restorer.how)
 	if err != nil {
 		return nil, err
 	}
