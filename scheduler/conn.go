@@ -17,7 +17,7 @@ type conn struct {
 	socket    net.Conn
 	targets   *targets
 	heartbeat time.Duration
-	sink      func(at time.Time, frames []frame)
+	sink      sink
 	announce  func() // tells the news; called by the reader
 
 	in     *frameReader

@@ -97,6 +97,9 @@ func (n *network) answer(written []byte) string {
 
 // run starts a hub on the network and returns what ends it.
 func (n *network) run(c hubConfig) (h *hub, stop func()) {
+	if c.sink == nil {
+		c.sink = always(func(time.Time, []frame) {})
+	}
 	h = newHub(Endpoint{ID: "e", Name: "redis:6379", Dial: n.dial}, c)
 	ctx, cancel := context.WithCancel(n.t.Context())
 	done := make(chan error)
@@ -166,7 +169,7 @@ func TestTrafficIsASignOfLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
 		got := 0
-		h, stop := n.run(hubConfig{sink: func(_ time.Time, f []frame) { got += len(f) }})
+		h, stop := n.run(hubConfig{sink: always(func(_ time.Time, f []frame) { got += len(f) })})
 		h.Add(orders)
 		peer := n.seen().peer
 		for range 100 {
@@ -228,7 +231,7 @@ func TestShortLivedConnections(t *testing.T) {
 			dials++
 			ours, theirs := net.Pipe()
 			return ours, theirs.Close()
-		}}, hubConfig{})
+		}}, hubConfig{sink: always(nil)})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := h.Run(ctx); err != nil {
@@ -297,11 +300,11 @@ func TestMalformed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
 		var got []string
-		h, stop := n.run(hubConfig{sink: func(_ time.Time, frames []frame) {
+		h, stop := n.run(hubConfig{sink: always(func(_ time.Time, frames []frame) {
 			for _, f := range frames {
 				got = append(got, string(f.payload))
 			}
-		}})
+		})})
 		h.Add(orders)
 		if _, err := io.WriteString(n.seen().peer, bigFrame(1)+"nonsense\r\n"+bigFrame(2)); err != nil {
 			t.Fatal(err)

@@ -58,14 +58,16 @@ type Gap struct {
 
 // hubConfig says whom a hub tells. The hub calls all of it from the goroutine in Run, and holds no lock then.
 type hubConfig struct {
-	// sink gets the frames of one read, at most maxBatch at once. Their slices die when it returns. It must not block: while it runs
-	// nothing is read, and a server cuts off who reads too slowly.
-	sink      func(at time.Time, frames []frame)
-	gap       func(Gap) // an interruption has ended; may be nil
-	changed   func()    // some State has changed since the last call; may be nil
+	sink      func() sink // makes one for each connection
+	gap       func(Gap)   // an interruption has ended; may be nil
+	changed   func()      // some State has changed since the last call; may be nil
 	log       *slog.Logger
 	heartbeat time.Duration // default 1 s: a silent connection is given up after three
 }
+
+// sink gets the frames of one read, at most maxBatch at once. Their slices die when it returns. It must not block: while it runs nothing is
+// read, and a server cuts off who reads too slowly. Each connection has one of its own, called by its reader alone.
+type sink func(at time.Time, frames []frame)
 
 const (
 	dialWithin = 5 * time.Second // one attempt to connect
@@ -135,7 +137,7 @@ func (h *hub) connect(ctx context.Context) bool {
 	}
 	h.config.log.Info("connected to redis")
 	c := &conn{
-		socket: socket, targets: h.targets, heartbeat: h.config.heartbeat, sink: h.config.sink, announce: h.announce,
+		socket: socket, targets: h.targets, heartbeat: h.config.heartbeat, sink: h.config.sink(), announce: h.announce,
 		in: newFrameReader(readBuffer, maxFrame),
 	}
 	h.targets.begin()

@@ -45,6 +45,9 @@ func dialler(t testing.TB, url string) func(context.Context) (net.Conn, error) {
 	return o.Subscriber
 }
 
+// always gives every connection the same sink.
+func always(s sink) func() sink { return func() sink { return s } }
+
 // watch runs a hub until the test ends.
 func watch(t testing.TB, dial func(context.Context) (net.Conn, error), heartbeat time.Duration) *watched {
 	w := &watched{t: t, moved: make(chan struct{}, 1), seen: map[string]int{}, last: map[string]string{}}
@@ -63,7 +66,7 @@ func watch(t testing.TB, dial func(context.Context) (net.Conn, error), heartbeat
 			w.mu.Unlock()
 			tell()
 		},
-		sink: func(_ time.Time, frames []frame) {
+		sink: always(func(_ time.Time, frames []frame) {
 			w.mu.Lock()
 			for _, f := range frames {
 				w.seen[fmt.Sprintf("%c|%s|%s|%s", f.kind, f.pattern, f.channel, f.payload)]++
@@ -71,7 +74,7 @@ func watch(t testing.TB, dial func(context.Context) (net.Conn, error), heartbeat
 			}
 			w.mu.Unlock()
 			tell()
-		},
+		}),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -12,15 +12,15 @@ const maxArrivals = 1024
 
 // receive is the hub's sink: it takes the frames of one read through routes and admit into the queue, and wakes a worker. It runs on the
 // reader's goroutine, holds one lock once for each maxArrivals, and calls no guest.
-func (s *Scheduler) receive(ep *endpoint, at time.Time, frames []frame) {
+func (s *Scheduler) receive(in *reader, at time.Time, frames []frame) {
 	routes := s.table.Load()
-	if ep.OncePerPatterns {
-		frames = routes.spread(ep.index, frames)
+	if in.OncePerPatterns {
+		frames = routes.spread(in.index, frames)
 	}
-	arrivals := ep.arrivals[:0]
+	arrivals := in.arrivals[:0]
 	for i := range frames {
 		f := &frames[i]
-		r := routes.find(ep.index, f)
+		r := routes.find(in.index, f)
 		if r == nil {
 			continue
 		}
@@ -30,22 +30,22 @@ func (s *Scheduler) receive(ep *endpoint, at time.Time, frames []frame) {
 		if len(r.triggers) == 0 {
 			continue
 		}
-		m := s.message(ep, r, f, at)
+		m := s.message(in, r, f, at)
 		for _, t := range r.triggers {
 			t.tenant.account.Receive(1)
 			arrivals = append(arrivals, arrival{trigger: t, message: m})
 		}
 		if len(arrivals) >= maxArrivals {
-			s.enqueue(ep, arrivals, at)
+			s.enqueue(in, arrivals, at)
 			arrivals = arrivals[:0]
 		}
 	}
-	s.enqueue(ep, arrivals, at)
-	ep.arrivals = arrivals
+	s.enqueue(in, arrivals, at)
+	in.arrivals = arrivals
 }
 
 // enqueue takes arrivals through admit and wakes a worker.
-func (s *Scheduler) enqueue(ep *endpoint, arrivals []arrival, at time.Time) {
+func (s *Scheduler) enqueue(in *reader, arrivals []arrival, at time.Time) {
 	if len(arrivals) == 0 {
 		return
 	}
@@ -55,13 +55,13 @@ func (s *Scheduler) enqueue(ep *endpoint, arrivals []arrival, at time.Time) {
 	s.queue.mu.Unlock()
 	s.submit(w)
 	for _, a := range refused {
-		s.refuse(&ep.record, a, at)
+		s.refuse(&in.record, a, at)
 	}
 	clear(arrivals) // the reader keeps no message alive
 }
 
 // message copies a frame and gives it its id.
-func (s *Scheduler) message(ep *endpoint, r *route, f *frame, at time.Time) *Message {
+func (s *Scheduler) message(in *reader, r *route, f *frame, at time.Time) *Message {
 	var m *Message
 	if f.kind == 'p' {
 		m = newMessage(f, "", r.name, at, len(r.triggers))
@@ -69,12 +69,12 @@ func (s *Scheduler) message(ep *endpoint, r *route, f *frame, at time.Time) *Mes
 		m = newMessage(f, r.name, "", at, len(r.triggers))
 	}
 	if s.follows.some.Load() {
-		m.follow = s.follows.claim(ep.index, r, f)
+		m.follow = s.follows.claim(in.index, r, f)
 	}
 	if m.follow != nil {
 		m.ID = m.follow.ID
 	} else {
-		m.ID = tenants.MessageID(ep.ids.Next(at))
+		m.ID = tenants.MessageID(in.ids.Next(at))
 	}
 	return m
 }

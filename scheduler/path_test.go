@@ -60,14 +60,14 @@ func BenchmarkPath(b *testing.B) {
 			}
 			p := newPacer()
 			s := offline(b, row.target, row.triggers, p)
-			account, ep := s.config.Recorder.Account("t"), s.endpoints[0]
+			account, in := s.config.Recorder.Account("t"), &reader{endpoint: s.endpoints[0]}
 			b.ReportAllocs()
 			b.ResetTimer()
 			for sent := 0; sent < b.N; sent += len(frames) {
 				if sent*row.triggers%paceStep == 0 {
 					<-p.room
 				}
-				s.receive(ep, time.Now(), frames[:min(len(frames), b.N-sent)])
+				s.receive(in, time.Now(), frames[:min(len(frames), b.N-sent)])
 			}
 			for account.Counts().Ended() < int64(b.N*row.triggers) {
 				runtime.Gosched()

@@ -66,13 +66,18 @@ type appKey struct {
 	app    tenants.AppName
 }
 
-// endpoint is a hub and what its reader goroutine uses from read to read.
+// endpoint is a hub and its place in the routing table.
 type endpoint struct {
 	Endpoint
-	index    int
-	hub      *hub
-	arrivals []arrival        // the reader's alone
-	record   telemetry.Record // the reader's alone
+	index int
+	hub   *hub
+}
+
+// reader is what one of a hub's connections uses from read to read. Only its reading goroutine touches it.
+type reader struct {
+	*endpoint
+	arrivals []arrival
+	record   telemetry.Record
 	ids      tenants.ULIDs
 }
 
@@ -110,9 +115,12 @@ func (s *Scheduler) AddEndpoint(e Endpoint) {
 	}
 	ep := &endpoint{Endpoint: e, index: len(s.endpoints)}
 	ep.hub = newHub(e, hubConfig{
-		sink: func(at time.Time, frames []frame) { s.receive(ep, at, frames) },
-		gap:  func(g Gap) { s.gap(ep, g) },
-		log:  s.config.Log,
+		sink: func() sink {
+			r := &reader{endpoint: ep}
+			return func(at time.Time, frames []frame) { s.receive(r, at, frames) }
+		},
+		gap: func(g Gap) { s.gap(ep, g) },
+		log: s.config.Log,
 	})
 	s.endpoints = append(s.endpoints, ep)
 	s.index[e.ID] = ep.index

@@ -23,10 +23,11 @@ type Tap struct {
 	lost     atomic.Int64
 	close    func()
 
-	sizes []int // of the last messages sent, by their number modulo cap(c); the reader's alone
-	sent  int   // messages; the reader's alone
-	taken int   // of those, how many the watcher is known to have taken; the reader's alone
-	bytes int   // of the others; the reader's alone
+	mu    sync.Mutex // guards what follows; held for a moment by the readers of the targets' connections, one after the other
+	sizes []int      // of the last messages sent, by their number modulo cap(c)
+	sent  int        // messages
+	taken int        // of those, how many the watcher is known to have taken
+	bytes int        // of the others
 }
 
 // maxTapped bounds the bytes that wait for one watcher.
@@ -45,8 +46,10 @@ func (t *Tap) Lost() int64 { return t.lost.Load() }
 // Close ends the tap and its subscriptions. A message that the reader has just found it for may still come.
 func (t *Tap) Close() { t.close() }
 
-// offer is called by the reader and never blocks. Only the reader of this endpoint sends, so the room that it sees stays there.
+// offer is called by readers and never blocks. Only who holds the lock sends, so the room that it sees stays there.
 func (t *Tap) offer(f *frame, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	waiting := len(t.c)
 	for ; t.taken < t.sent-waiting; t.taken++ {
 		t.bytes -= t.sizes[t.taken%len(t.sizes)]
