@@ -41,7 +41,7 @@ func (q *queue) decide(a arrival, now time.Time) (no arrival, is bool) {
 		q.put(t, a.message, now)
 		return a, false
 	}
-	switch t.Limits.Overflow {
+	switch t.limits.overflow {
 	case tenants.DropOldest:
 		return q.dropOldest(a, full, now)
 	case tenants.Coalesce:

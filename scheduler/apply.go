@@ -32,10 +32,12 @@ func (s *Scheduler) SetPolicy(id tenants.ID, p tenants.Policy) {
 // ErrUnknown is returned for a tenant without a policy and for a trigger whose endpoint was not added.
 var ErrUnknown = errors.New("unknown")
 
-// Apply makes triggers the whole set of an application's: new ones are subscribed, those that are gone are unsubscribed and what waits for
-// them is dropped, and those that are equal keep their queue. No triggers removes the application.
+// Apply makes triggers the whole set of an application's. Those that are equal stay as they are. One that has the component, endpoint and
+// target of an old one takes over its place: what waits there keeps its order and is handled by the new one, while calls that have begun end
+// in the old one. New ones are subscribed; those that are gone are unsubscribed, and what waits for them is dropped. No triggers removes the
+// application. Its cost grows with the triggers that it is given and those that they replace, not with the others there are.
 //
-// The table is swapped before new targets are asked for and before old ones are given up, so that a message always finds a trigger.
+// Tables are swapped before new targets are asked for and before old ones are given up, so that a message always finds a trigger.
 func (s *Scheduler) Apply(tenant tenants.ID, app tenants.AppName, triggers []Trigger) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,65 +50,133 @@ func (s *Scheduler) Apply(tenant tenants.ID, app tenants.AppName, triggers []Tri
 			return fmt.Errorf("apply triggers: %w endpoint %q", ErrUnknown, t.Endpoint)
 		}
 	}
-	key := appKey{tenant, app}
-	old := s.apps[key]
-	more := len(triggers) - len(old)
-	var now []*triggerQueue
-	var added []Trigger
-	for _, t := range triggers {
-		i := slices.IndexFunc(old, func(q *triggerQueue) bool { return q.same(t) })
-		if i >= 0 {
-			now = append(now, old[i])
-			old = slices.Delete(slices.Clone(old), i, i+1)
-			continue
+	c := compare(owner, owner.triggersOf(app), triggers)
+	owner.setTriggers(app, c.now)
+	edits := edits{}
+	for _, q := range c.added {
+		edits.of(s.endpoint(q)).add(q.target(), q)
+	}
+	for _, q := range c.gone {
+		edits.of(s.endpoint(q)).remove(q.target(), q)
+	}
+	s.publish(edits)
+	for _, q := range c.added {
+		ep := s.endpoint(q)
+		ep.woken[owner]++
+		ep.hub.Add(q.target())
+	}
+	for _, q := range c.gone {
+		ep := s.endpoint(q)
+		if ep.woken[owner]--; ep.woken[owner] == 0 {
+			delete(ep.woken, owner)
 		}
-		now = append(now, newTriggerQueue(t, owner))
-		added = append(added, t)
+		ep.hub.Remove(q.target())
 	}
-	if s.apps[key] = now; len(now) == 0 {
-		delete(s.apps, key)
-	}
-	s.swap()
-	for _, t := range added {
-		s.hub(t.Endpoint).Add(t.Target)
-	}
-	for _, q := range old {
-		s.hub(q.Endpoint).Remove(q.Target)
-	}
-	s.retire(owner, old, more)
+	s.change(owner, c)
 	return nil
 }
 
-// same tells whether a trigger is what runs already.
-func (q *triggerQueue) same(t Trigger) bool {
-	t.Limits = t.Limits.WithDefaults()
-	return q.Trigger.Trigger == t.Trigger && q.Invoker == t.Invoker
+func (s *Scheduler) endpoint(q *triggerQueue) *endpoint {
+	return s.endpoints[s.index[q.version.Load().public.Endpoint]]
 }
 
-func (s *Scheduler) hub(id tenants.EndpointID) *hub { return s.endpoints[s.index[id]].hub }
+// comparison is what becomes of an application's triggers.
+type comparison struct {
+	now, added, gone []*triggerQueue
+	taken            []taking
+}
 
-// swap publishes the table for what s.apps and s.taps hold.
-func (s *Scheduler) swap() {
-	var all []*triggerQueue
-	for _, triggers := range s.apps {
-		all = append(all, triggers...)
+// taking is a trigger that takes over an old one's place.
+type taking struct {
+	queue *triggerQueue
+	by    *version
+}
+
+// place is where a trigger stands in its application. Two triggers of one place, if an application has such, take over in their order.
+type place struct {
+	component tenants.ComponentID
+	endpoint  tenants.EndpointID
+	target    tenants.Target
+}
+
+func placeOf(t *tenants.Trigger) place { return place{t.Component, t.Endpoint, t.Target} }
+
+func compare(owner *tenantQueue, old []*triggerQueue, triggers []Trigger) (c comparison) {
+	free := make(map[place][]*triggerQueue, len(old))
+	for _, q := range old {
+		p := placeOf(q.version.Load().public)
+		free[p] = append(free[p], q)
 	}
-	t := build(len(s.endpoints), all, s.taps, s.index)
-	s.table.Store(t)
-	s.follows.swapped(t)
+	take := func(p place, i int) *triggerQueue {
+		q := free[p][i]
+		free[p] = slices.Delete(free[p], i, i+1)
+		return q
+	}
+	c.now = make([]*triggerQueue, len(triggers))
+	versions := make([]*version, len(triggers))
+	for i, t := range triggers {
+		versions[i] = newVersion(t)
+		p := placeOf(&t.Trigger)
+		if same := slices.IndexFunc(free[p], func(q *triggerQueue) bool { return q.version.Load().same(versions[i]) }); same >= 0 {
+			c.now[i] = take(p, same)
+		}
+	}
+	for i, v := range versions {
+		p := placeOf(v.public)
+		switch {
+		case c.now[i] != nil:
+		case len(free[p]) > 0:
+			c.now[i] = take(p, 0)
+			c.taken = append(c.taken, taking{c.now[i], v})
+		default:
+			c.now[i] = newTriggerQueue(v, owner)
+			c.added = append(c.added, c.now[i])
+		}
+	}
+	for _, left := range free {
+		c.gone = append(c.gone, left...)
+	}
+	return c
 }
 
-// retire drops what waits for triggers that are gone. more is by how many its owner's triggers have grown.
-func (s *Scheduler) retire(owner *tenantQueue, gone []*triggerQueue, more int) {
+// edits are the tables that a change touches.
+type edits map[*endpoint]*edit
+
+func (e edits) of(ep *endpoint) *edit {
+	if e[ep] == nil {
+		e[ep] = &edit{*ep.table.Load()}
+	}
+	return e[ep]
+}
+
+// publish swaps the tables.
+func (s *Scheduler) publish(all edits) {
+	for ep, e := range all {
+		ep.table.Store(&e.table)
+		s.follows.swapped(ep.index, &e.table)
+	}
+}
+
+// change lets triggers take over, and drops what waits for those that are gone.
+func (s *Scheduler) change(owner *tenantQueue, c comparison) {
+	if len(c.added)+len(c.taken)+len(c.gone) == 0 {
+		return
+	}
 	now := time.Now()
 	var dropped []arrival
 	s.queue.mu.Lock()
-	owner.members += more
-	for _, q := range gone {
+	owner.members += len(c.added) - len(c.gone)
+	for _, t := range c.taken {
+		t.queue.run(t.by)
+		s.queue.settle(t.queue, now)
+	}
+	for _, q := range c.gone {
 		q.removed = true
 		dropped = s.queue.empty(q, tenants.Removed, dropped, now)
 	}
+	w := s.wake()
 	s.queue.mu.Unlock()
+	s.submit(w)
 	var rec telemetry.Record
 	for _, a := range dropped {
 		s.refuse(&rec, a, now)

@@ -33,39 +33,91 @@ func TestApplyRefuses(t *testing.T) {
 	})
 }
 
-// TestApplyKeepsWhatIsEqual: what waits for a trigger that stays goes on waiting; what waits for one that changed or is gone is dropped; what
-// runs already ends as it would have.
+// TestApplyKeepsWhatIsEqual: what waits for a trigger that stays goes on waiting; what waits for one that is gone is dropped; what runs
+// already ends as it would have.
 func TestApplyKeepsWhatIsEqual(t *testing.T) {
 	inBubble(t, scheduler.Config{}, func(b *bubble) {
-		kept, gone, changed := newGate(), newGate(), newGate()
+		kept, gone := newGate(), newGate()
 		one := tenants.Limits{Concurrency: 1}
-		with := func(i scheduler.Invoker, name string, version tenants.VersionID) scheduler.Trigger {
-			t := limited(on(channel(name), i), one)
-			t.Version = version
-			return t
-		}
-		b.apply("a", "app", with(kept, "kept", "1"), with(gone, "gone", "1"), with(changed, "changed", "1"))
-		for _, c := range []string{"kept", "gone", "changed"} {
+		b.apply("a", "app", limited(on(channel("kept"), kept), one), limited(on(channel("gone"), gone), one))
+		for _, c := range []string{"kept", "gone"} {
 			b.publish(c, numbered(5)...)
 		}
-		next := newGate()
-		b.apply("a", "app", with(next, "changed", "2"), with(kept, "kept", "1"))
-		b.ended("a", map[string]int64{"dropped": 8, "removed": 8})
-		if l := b.Load("a"); l.Queued != 4 || l.InFlight != 3 {
+		b.apply("a", "app", limited(on(channel("kept"), kept), one))
+		b.ended("a", map[string]int64{"dropped": 4, "removed": 4})
+		if l := b.Load("a"); l.Queued != 4 || l.InFlight != 2 {
 			b.t.Errorf("%+v", l)
 		}
 		if n := b.wire.publish("gone", "x"); n != 0 {
 			b.t.Errorf("%d subscriptions of gone", n)
 		}
-		b.publish("changed", "new")
-		for _, g := range []*gate{kept, gone, changed, next} {
+		close(kept.let)
+		close(gone.let)
+		b.stop()
+		b.ended("a", map[string]int64{"handled": 6, "dropped": 4, "removed": 4})
+		if !slices.Equal(kept.began(), numbered(5)) || len(gone.began()) != 1 {
+			b.t.Errorf("kept %v, gone %v", kept.began(), gone.began())
+		}
+	})
+}
+
+// TestRedeployTakesOver: a new version of a component handles what waited for the old one, in its order, after what the old one has begun
+// has ended; nothing is lost and nothing comes twice. Another component on the same channel has nothing of it.
+func TestRedeployTakesOver(t *testing.T) {
+	inBubble(t, scheduler.Config{}, func(b *bubble) {
+		old, fresh, other := newGate(), newGate(), newGate()
+		with := func(i scheduler.Invoker, component tenants.ComponentID, version tenants.VersionID) scheduler.Trigger {
+			t := limited(on(channel("c"), i), tenants.Limits{Concurrency: 1})
+			t.Component, t.Version, t.ID = component, version, string(component)+string(version)
+			return t
+		}
+		b.apply("a", "app", with(old, "c", "1"))
+		b.publish("c", "quick")
+		b.release(old, 1)
+		b.publish("c", numbered(100)...) // a run of 64, and 36 wait
+		b.release(old, 10)
+		b.apply("a", "app", with(other, "d", "2"), with(fresh, "c", "2"))
+		if list := b.Triggers("a"); len(list) != 2 || list[0].Version != "2" || list[1].Version != "2" {
+			b.t.Errorf("triggers are %+v", list)
+		}
+		b.publish("c", "new")
+		if l := b.Load("a"); l.Queued+l.InFlight != 92 {
+			b.t.Errorf("%+v", l)
+		}
+		fresh.holds(b.t, 0)
+		other.holds(b.t, 1)
+		b.release(old, 1)
+		fresh.holds(b.t, 1)
+		for _, g := range []*gate{old, fresh, other} {
 			close(g.let)
 		}
 		b.stop()
-		b.ended("a", map[string]int64{"handled": 8, "dropped": 8, "removed": 8})
-		if !slices.Equal(kept.began(), numbered(5)) || !slices.Equal(next.began(), []string{"new"}) || len(changed.began()) != 1 {
-			b.t.Errorf("kept %v, next %v, changed %v", kept.began(), next.began(), changed.began())
+		b.ended("a", map[string]int64{"handled": 103})
+		want := append(append([]string{"quick"}, numbered(100)...), "new")
+		if got := append(old.began(), fresh.began()...); len(old.began()) != 12 || !slices.Equal(got, want) {
+			b.t.Errorf("old %v, then fresh %v", old.began(), fresh.began())
 		}
+		if !slices.Equal(other.began(), []string{"new"}) {
+			b.t.Errorf("other %v", other.began())
+		}
+	})
+}
+
+// TestRedeployChangesLimits: the limits of the new version hold for what waits.
+func TestRedeployChangesLimits(t *testing.T) {
+	inBubble(t, scheduler.Config{}, func(b *bubble) {
+		g := newGate()
+		for _, n := range []int{1, 5, 2} {
+			b.apply("a", "app", limited(on(channel("c"), g), tenants.Limits{Concurrency: n}))
+			b.publish("c", numbered(10)...)
+			if n == 2 { // what has begun is not taken back, but what ends is not replaced
+				b.release(g, 4)
+			}
+			g.holds(b.t, n)
+		}
+		close(g.let)
+		b.stop()
+		b.ended("a", map[string]int64{"handled": 30})
 	})
 }
 

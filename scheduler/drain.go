@@ -71,9 +71,11 @@ func (s *Scheduler) abandon() {
 	s.mu.Lock()
 	s.queue.mu.Lock()
 	s.queue.stopping = true
-	for _, triggers := range s.apps {
-		for _, q := range triggers {
-			dropped = s.queue.empty(q, tenants.Stopping, dropped, now)
+	for _, t := range s.tenants {
+		for _, app := range t.apps {
+			for _, q := range app.triggers {
+				dropped = s.queue.empty(q, tenants.Stopping, dropped, now)
+			}
 		}
 	}
 	s.queue.mu.Unlock()

@@ -45,6 +45,10 @@ type follows struct {
 func (s *Scheduler) Follow(endpoint tenants.EndpointID, channel string, payload []byte) *Follow {
 	s.mu.Lock()
 	index, known := s.index[endpoint]
+	var table *atomic.Pointer[table]
+	if known {
+		table = &s.endpoints[index].table
+	}
 	s.mu.Unlock()
 	f := &Follow{
 		ID: tenants.MessageID(s.ids.Next(time.Now())), endpoint: index, channel: channel, payload: string(payload),
@@ -53,7 +57,7 @@ func (s *Scheduler) Follow(endpoint tenants.EndpointID, channel string, payload 
 	s.follows.mu.Lock()
 	defer s.follows.mu.Unlock()
 	if known { // under the lock, so that a table that comes later finds f in the list
-		s.table.Load().matching(index, channel, func(target tenants.Target, r *route) {
+		table.Load().matching(channel, func(target tenants.Target, r *route) {
 			if n := len(r.triggers); n > 0 {
 				f.count += n
 				f.pending = append(f.pending, expected{target, n})
@@ -123,14 +127,17 @@ func (l *follows) claim(endpoint int, r *route, frame *frame) *Follow {
 	return nil
 }
 
-// swapped gives up the frames that no trigger of a new table waits for, because they may not come any more.
-func (l *follows) swapped(t *table) {
+// swapped gives up the frames that no trigger of an endpoint's new table waits for, because they may not come any more.
+func (l *follows) swapped(endpoint int, t *table) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, f := range slices.Clone(l.list) {
+		if f.endpoint != endpoint {
+			continue
+		}
 		gone := 0
 		f.pending = slices.DeleteFunc(f.pending, func(e expected) bool {
-			if t.wakes(f.endpoint, e.target) {
+			if t.wakes(e.target) {
 				return false
 			}
 			gone += e.triggers

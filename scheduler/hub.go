@@ -110,6 +110,9 @@ func (h *hub) Remove(t tenants.Target) { h.targets.remove(t, time.Now()) }
 // States lists the targets that are referenced, in no order.
 func (h *hub) States() []TargetState { return h.targets.states() }
 
+// State tells how a target stands that is referenced.
+func (h *hub) State(t tenants.Target) (TargetState, bool) { return h.targets.state(t) }
+
 // Run keeps the connection until ctx ends, then closes it and returns nil. It is called once.
 func (h *hub) Run(ctx context.Context) error {
 	var wait backoff

@@ -13,14 +13,14 @@ const maxArrivals = 1024
 // receive is the hub's sink: it takes the frames of one read through routes and admit into the queue, and wakes a worker. It runs on the
 // reader's goroutine, holds one lock once for each maxArrivals, and calls no guest.
 func (s *Scheduler) receive(in *reader, at time.Time, frames []frame) {
-	routes := s.table.Load()
+	routes := in.table.Load()
 	if in.OncePerPatterns {
-		frames = routes.spread(in.index, frames)
+		frames = routes.spread(frames)
 	}
 	arrivals := in.arrivals[:0]
 	for i := range frames {
 		f := &frames[i]
-		r := routes.find(in.index, f)
+		r := routes.find(f)
 		if r == nil {
 			continue
 		}
@@ -87,18 +87,10 @@ func (s *Scheduler) gap(ep *endpoint, g Gap) {
 	s.config.Log.Warn("subscriptions were interrupted: messages published meanwhile are lost", "endpoint", ep.Name,
 		"seconds", g.Until.Sub(g.Since).Seconds(), "targets", g.Targets, "cause", g.Cause)
 	s.mu.Lock()
-	concerned := map[*tenantQueue]bool{}
-	for _, triggers := range s.apps {
-		for _, t := range triggers {
-			if t.Endpoint == ep.ID {
-				concerned[t.tenant] = true
-			}
-		}
-	}
-	s.mu.Unlock()
-	for t := range concerned {
+	for t := range ep.woken {
 		t.account.Gap()
 	}
+	s.mu.Unlock()
 	if s.config.OnGap != nil {
 		s.config.OnGap(g)
 	}

@@ -25,6 +25,7 @@ type queue struct {
 // tenantQueue is one tenant's share: its bounds, its account, and the round of its triggers.
 type tenantQueue struct {
 	id       tenants.ID
+	apps     []appTriggers // under Scheduler.mu; all that follows under the queue's lock
 	policy   tenants.Policy
 	account  *telemetry.Account
 	turn     member[tenantQueue]
@@ -38,11 +39,53 @@ type tenantQueue struct {
 	filled   time.Time           // when tokens was last brought up to date
 }
 
-// triggerQueue is what waits for one trigger, in order of arrival.
+// appTriggers are an application's triggers, in the order of its last Apply.
+type appTriggers struct {
+	name     tenants.AppName
+	triggers []*triggerQueue
+}
+
+func (t *tenantQueue) triggersOf(app tenants.AppName) []*triggerQueue {
+	for _, a := range t.apps {
+		if a.name == app {
+			return a.triggers
+		}
+	}
+	return nil
+}
+
+func (t *tenantQueue) setTriggers(app tenants.AppName, triggers []*triggerQueue) {
+	i := slices.IndexFunc(t.apps, func(a appTriggers) bool { return a.name == app })
+	switch {
+	case len(triggers) == 0 && i >= 0:
+		t.apps = slices.Delete(t.apps, i, i+1)
+	case i >= 0:
+		t.apps[i].triggers = triggers
+	case len(triggers) > 0:
+		t.apps = append(slices.Clip(t.apps), appTriggers{app, triggers})
+	}
+}
+
+// version is a trigger and what runs it, immutable.
+type version struct {
+	public  *tenants.Trigger // apart, because deliveries and records may outlive the trigger and must not keep its Invoker alive
+	invoker Invoker
+}
+
+func newVersion(t Trigger) *version {
+	t.Limits = t.Limits.WithDefaults()
+	return &version{public: new(t.Trigger), invoker: t.Invoker}
+}
+
+// same tells whether v is what w is.
+func (v *version) same(w *version) bool { return *v.public == *w.public && v.invoker == w.invoker }
+
+// triggerQueue is the place of a trigger in its application: what waits for it, in order of arrival. Versions of the application come and go
+// in it.
 type triggerQueue struct {
-	Trigger
-	public   *tenants.Trigger // a copy for deliveries and records, which may outlive the queue and must not keep its Invoker alive
+	version  atomic.Pointer[version] // looked at for each message, without the lock; never nil, and all have one endpoint and target
 	tenant   *tenantQueue
+	limits   limits
 	turn     member[triggerQueue]
 	waiting  ring
 	running  int           // runs, each of which handles one delivery at a time
@@ -50,12 +93,29 @@ type triggerQueue struct {
 	removed  bool
 }
 
-func newTriggerQueue(t Trigger, tenant *tenantQueue) *triggerQueue {
-	t.Limits = t.Limits.WithDefaults()
-	q := &triggerQueue{Trigger: t, public: new(t.Trigger), tenant: tenant}
+// limits are what the queue itself looks at of a version's.
+type limits struct {
+	concurrency int
+	maxWait     time.Duration
+	overflow    tenants.Overflow
+}
+
+func newTriggerQueue(v *version, tenant *tenantQueue) *triggerQueue {
+	q := &triggerQueue{tenant: tenant}
 	q.turn = member[triggerQueue]{owner: q, weight: 1}
+	q.run(v)
 	return q
 }
+
+// run makes v what handles the deliveries from the next one on. Nothing is known of its handler yet.
+func (t *triggerQueue) run(v *version) {
+	l := v.public.Limits
+	t.limits = limits{concurrency: l.Concurrency, maxWait: l.MaxWait, overflow: l.Overflow}
+	t.estimate = 0
+	t.version.Store(v)
+}
+
+func (t *triggerQueue) target() tenants.Target { return t.version.Load().public.Target }
 
 func newTenantQueue(id tenants.ID, policy tenants.Policy, account *telemetry.Account) *tenantQueue {
 	q := &tenantQueue{id: id, policy: policy, account: account}
@@ -77,7 +137,7 @@ func (q *queue) cap(t *tenantQueue) int {
 // settle brings a trigger and its tenant into their rounds, or out of them, after something about them changed.
 func (q *queue) settle(t *triggerQueue, now time.Time) {
 	tenant := t.tenant
-	if t.waiting.n > 0 && t.running < t.Limits.Concurrency {
+	if t.waiting.n > 0 && t.running < t.limits.concurrency {
 		tenant.triggers.add(&t.turn, now)
 	} else {
 		tenant.triggers.remove(&t.turn, now)
@@ -140,7 +200,7 @@ func (q *queue) next(r *run, now time.Time) bool {
 	}
 	for t.waiting.n > 0 && len(r.messages) < n && len(r.expired) < maxRun {
 		m := q.take(t)
-		if t.Limits.MaxWait > 0 && now.Sub(m.Received) > t.Limits.MaxWait {
+		if t.limits.maxWait > 0 && now.Sub(m.Received) > t.limits.maxWait {
 			r.expired = append(r.expired, m)
 			continue
 		}

@@ -55,7 +55,7 @@ func TestQueueAgainstModel(t *testing.T) {
 			owner := newTenantQueue(tenants.ID(fmt.Sprint("t", i)), policy, telemetry.New(1).Account("t"))
 			for range 1 + r.IntN(3) {
 				limits := tenants.Limits{Concurrency: 1 + r.IntN(3), Overflow: tenants.Overflow(r.IntN(3))}
-				triggers = append(triggers, newTriggerQueue(Trigger{Trigger: tenants.Trigger{Limits: limits}}, owner))
+				triggers = append(triggers, newTriggerQueue(newVersion(Trigger{Trigger: tenants.Trigger{Limits: limits}}), owner))
 				owner.members++
 			}
 		}
@@ -146,8 +146,8 @@ func (m *model) took(t *testing.T, q *queue, one *run) {
 		m.bytes[tq.tenant] -= msg.cost()
 	}
 	m.running[tq]++
-	if m.running[tq] > tq.Limits.Concurrency {
-		t.Fatalf("%d runs of a trigger with concurrency %d", m.running[tq], tq.Limits.Concurrency)
+	if m.running[tq] > tq.limits.concurrency {
+		t.Fatalf("%d runs of a trigger with concurrency %d", m.running[tq], tq.limits.concurrency)
 	}
 	if n := m.slots(tq.tenant); n > max(q.slots/2, 1) {
 		t.Fatalf("a tenant holds %d of %d slots", n, q.slots)
@@ -173,7 +173,7 @@ func (m *model) gaveBack(t *testing.T, q *queue, one *run, begun int, now time.T
 func (m *model) nothingMayRun(t *testing.T, q *queue, triggers []*triggerQueue) {
 	t.Helper()
 	for _, tq := range triggers {
-		if len(m.waiting[tq]) > 0 && m.running[tq] < tq.Limits.Concurrency && m.slots(tq.tenant) < max(q.slots/2, 1) {
+		if len(m.waiting[tq]) > 0 && m.running[tq] < tq.limits.concurrency && m.slots(tq.tenant) < max(q.slots/2, 1) {
 			t.Fatal("a slot is free and work may run, but the queue gave none")
 		}
 	}
@@ -212,7 +212,7 @@ func TestCoalesceKeepsNewestOfEachChannel(t *testing.T) {
 	q := &queue{slots: 1}
 	owner := newTenantQueue("t", tenants.Policy{QueueCount: 3, QueueBytes: 1 << 20}, telemetry.New(1).Account("t"))
 	owner.members = 1
-	tq := newTriggerQueue(Trigger{Trigger: tenants.Trigger{Limits: tenants.Limits{Overflow: tenants.Coalesce}}}, owner)
+	tq := newTriggerQueue(newVersion(Trigger{Trigger: tenants.Trigger{Limits: tenants.Limits{Overflow: tenants.Coalesce}}}), owner)
 	for i, channel := range []string{"a", "b", "c"} {
 		if no := q.admit([]arrival{{trigger: tq, message: waitingMessage(channel, i, now)}}, now); len(no) > 0 {
 			t.Fatalf("refused %s", channel)
@@ -247,7 +247,7 @@ func TestRemovedIsRefused(t *testing.T) {
 	now := time.Unix(1000, 0)
 	q := &queue{slots: 1}
 	owner := newTenantQueue("t", tenants.DefaultPolicy(), telemetry.New(1).Account("t"))
-	tq := newTriggerQueue(Trigger{}, owner)
+	tq := newTriggerQueue(newVersion(Trigger{}), owner)
 	tq.removed = true
 	no := q.admit([]arrival{{trigger: tq, message: waitingMessage("a", 0, now)}}, now)
 	if len(no) != 1 || no[0].outcome != tenants.Dropped || no[0].reason != tenants.Removed || q.next(new(run), now) {
@@ -294,7 +294,7 @@ func TestMaxWaitExpires(t *testing.T) {
 	now := time.Unix(1000, 0)
 	q := &queue{slots: 1}
 	owner := newTenantQueue("t", tenants.DefaultPolicy(), telemetry.New(1).Account("t"))
-	tq := newTriggerQueue(Trigger{Trigger: tenants.Trigger{Limits: tenants.Limits{MaxWait: time.Second}}}, owner)
+	tq := newTriggerQueue(newVersion(Trigger{Trigger: tenants.Trigger{Limits: tenants.Limits{MaxWait: time.Second}}}), owner)
 	q.admit([]arrival{{trigger: tq, message: waitingMessage("old", 0, now)}, {trigger: tq, message: waitingMessage("new", 0, now.Add(time.Second))}}, now)
 	var r run
 	if !q.next(&r, now.Add(1500*time.Millisecond)) {

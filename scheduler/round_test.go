@@ -68,7 +68,7 @@ func tenantWith(id string, weight, triggers int) []*triggerQueue {
 	owner.members = triggers
 	var all []*triggerQueue
 	for range triggers {
-		all = append(all, newTriggerQueue(Trigger{}, owner))
+		all = append(all, newTriggerQueue(newVersion(Trigger{}), owner))
 	}
 	return all
 }

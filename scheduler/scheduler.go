@@ -35,7 +35,6 @@ type Trigger struct {
 type Scheduler struct {
 	config  Config
 	ids     tenants.ULIDs
-	table   atomic.Pointer[table]
 	follows follows
 
 	queue  queue
@@ -56,21 +55,16 @@ type Scheduler struct {
 	endpoints []*endpoint
 	index     map[tenants.EndpointID]int
 	tenants   map[tenants.ID]*tenantQueue
-	apps      map[appKey][]*triggerQueue
-	taps      []*Tap
 	closed    bool
 }
 
-type appKey struct {
-	tenant tenants.ID
-	app    tenants.AppName
-}
-
-// endpoint is a hub and its place in the routing table.
+// endpoint is a hub and where its messages go.
 type endpoint struct {
 	Endpoint
 	index int
 	hub   *hub
+	table atomic.Pointer[table]
+	woken map[*tenantQueue]int // triggers on this endpoint, of tenants that have any; under Scheduler.mu
 }
 
 // reader is what one of a hub's connections uses from read to read. Only its reading goroutine touches it.
@@ -97,12 +91,11 @@ func New(c Config) (*Scheduler, error) {
 	}
 	s := &Scheduler{
 		config: c, pool: pool, rest: make(chan struct{}, 1),
-		index: map[tenants.EndpointID]int{}, tenants: map[tenants.ID]*tenantQueue{}, apps: map[appKey][]*triggerQueue{},
+		index: map[tenants.EndpointID]int{}, tenants: map[tenants.ID]*tenantQueue{},
 	}
 	s.queue.slots = c.Slots
 	s.intake, s.stopIntake = context.WithCancel(context.Background())
 	s.work, s.stopWork = context.WithCancel(context.Background())
-	s.table.Store(&table{})
 	return s, nil
 }
 
@@ -113,7 +106,8 @@ func (s *Scheduler) AddEndpoint(e Endpoint) {
 	if _, ok := s.index[e.ID]; ok || s.closed {
 		return
 	}
-	ep := &endpoint{Endpoint: e, index: len(s.endpoints)}
+	ep := &endpoint{Endpoint: e, index: len(s.endpoints), woken: map[*tenantQueue]int{}}
+	ep.table.Store(&table{})
 	ep.hub = newHub(e, hubConfig{
 		sink: func() sink {
 			r := &reader{endpoint: ep}

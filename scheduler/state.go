@@ -20,27 +20,33 @@ type TriggerState struct {
 func (s *Scheduler) Triggers(tenant tenants.ID) []TriggerState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known := make([]map[tenants.Target]TargetState, len(s.endpoints))
-	for i, ep := range s.endpoints {
-		known[i] = map[tenants.Target]TargetState{}
-		for _, t := range ep.hub.States() {
-			known[i][t.Target] = t
-		}
-	}
 	var all []TriggerState
-	for key, triggers := range s.apps {
-		if tenant != "" && key.tenant != tenant {
-			continue
+	if tenant != "" {
+		if t := s.tenants[tenant]; t != nil {
+			all = s.statesOf(t, nil)
 		}
-		for _, q := range triggers {
-			t := known[s.index[q.Endpoint]][q.Target]
-			all = append(all, TriggerState{Trigger: q.Trigger.Trigger, State: t.State, Reason: t.Reason, Since: t.Since})
+	} else {
+		for _, t := range s.tenants {
+			all = s.statesOf(t, all)
 		}
 	}
 	slices.SortFunc(all, func(a, b TriggerState) int {
 		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.App, b.App), cmp.Compare(a.Target.Kind, b.Target.Kind),
 			cmp.Compare(a.Target.Name, b.Target.Name), cmp.Compare(a.ID, b.ID))
 	})
+	return all
+}
+
+// statesOf appends a tenant's triggers.
+func (s *Scheduler) statesOf(t *tenantQueue, all []TriggerState) []TriggerState {
+	for _, app := range t.apps {
+		for _, q := range app.triggers {
+			one := TriggerState{Trigger: *q.version.Load().public}
+			state, _ := s.endpoint(q).hub.State(one.Target)
+			one.State, one.Reason, one.Since = state.State, state.Reason, state.Since
+			all = append(all, one)
+		}
+	}
 	return all
 }
 

@@ -83,20 +83,27 @@ func (s *Scheduler) Tap(id tenants.EndpointID, targets []tenants.Target, buffer 
 	c := make(chan Tapped, max(buffer, 1))
 	t := &Tap{C: c, c: c, endpoint: id, targets: slices.Clone(targets), sizes: make([]int, cap(c))}
 	t.close = sync.OnceFunc(func() { s.untap(t) })
-	s.taps = append(s.taps, t)
-	s.swap()
+	s.retable(t, (*edit).tap)
 	for _, target := range t.targets {
-		s.hub(id).Add(target)
+		s.endpoints[s.index[id]].hub.Add(target)
 	}
 	return t, nil
+}
+
+// retable publishes a table in which a tap came or went.
+func (s *Scheduler) retable(t *Tap, change func(*edit, tenants.Target, *Tap)) {
+	edits := edits{}
+	for _, target := range t.targets {
+		change(edits.of(s.endpoints[s.index[t.endpoint]]), target, t)
+	}
+	s.publish(edits)
 }
 
 func (s *Scheduler) untap(t *Tap) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.taps = slices.DeleteFunc(slices.Clone(s.taps), func(o *Tap) bool { return o == t })
-	s.swap()
+	s.retable(t, (*edit).untap)
 	for _, target := range t.targets {
-		s.hub(t.endpoint).Remove(target)
+		s.endpoints[s.index[t.endpoint]].hub.Remove(target)
 	}
 }

@@ -158,13 +158,27 @@ func (t *targets) states() []TargetState {
 		if x.refs == 0 {
 			continue
 		}
-		s := TargetState{Target: x.Target, State: x.state, Reason: x.reason, Since: x.since}
-		if t.cause != "" && (s.State == Pending || s.State == Reconnecting) {
-			s.Reason = t.cause
-		}
-		all = append(all, s)
+		all = append(all, t.stateOf(x))
 	}
 	return all
+}
+
+// state tells of one target, if it is referenced.
+func (t *targets) state(name tenants.Target) (TargetState, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if x := t.all[name]; x != nil && x.refs > 0 {
+		return t.stateOf(x), true
+	}
+	return TargetState{}, false
+}
+
+func (t *targets) stateOf(x *target) TargetState {
+	s := TargetState{Target: x.Target, State: x.state, Reason: x.reason, Since: x.since}
+	if t.cause != "" && (s.State == Pending || s.State == Reconnecting) {
+		s.Reason = t.cause
+	}
+	return s
 }
 
 // begin starts over on a new connection, on which nothing is subscribed to: channels first, then patterns, then what was refused before.

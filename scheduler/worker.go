@@ -120,12 +120,12 @@ func (w *worker) handle() (took time.Duration) {
 // invoke runs the handler on one message and returns its time.
 func (w *worker) invoke(t *triggerQueue, m *Message) time.Duration {
 	began := w.now
-	d := &w.delivery
-	*d = Delivery{Message: m, Trigger: t.public, Invocation: tenants.InvocationID(w.ids.Next(began)), KeepOutput: keepHistory}
+	v, d := t.version.Load(), &w.delivery
+	*d = Delivery{Message: m, Trigger: v.public, Invocation: tenants.InvocationID(w.ids.Next(began)), KeepOutput: keepHistory}
 	if m.follow != nil {
 		d.KeepOutput = keepFollowed
 	}
-	result := t.Invoker.Invoke(w.s.work, d)
+	result := v.invoker.Invoke(w.s.work, d)
 	ran := time.Since(began)
 	w.now = began.Add(ran)
 	w.record = telemetry.Record{
@@ -167,7 +167,7 @@ const (
 // refuse ends a delivery that never reached a handler.
 func (s *Scheduler) refuse(rec *telemetry.Record, a arrival, now time.Time) {
 	*rec = telemetry.Record{
-		Trigger: a.trigger.public, Message: a.message.ID, Bytes: len(a.message.Payload()), Received: a.message.Received,
+		Trigger: a.trigger.version.Load().public, Message: a.message.ID, Bytes: len(a.message.Payload()), Received: a.message.Received,
 		Waited: now.Sub(a.message.Received), Outcome: a.outcome, Reason: a.reason,
 	}
 	s.end(rec, a.trigger, a.message)
