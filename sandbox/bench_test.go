@@ -7,7 +7,7 @@ import (
 	"github.com/tenloom/tenloom/sandbox"
 )
 
-// One message of 64 bytes through a C guest with one page of memory: instantiate, handle, close.
+// One message of 64 bytes through a C guest with one page of memory.
 func BenchmarkInvoke(b *testing.B) {
 	c := bind(b, "reader", sandbox.Binding{})
 	call := sandbox.Call{Payload: make([]byte, 64)}
@@ -17,6 +17,23 @@ func BenchmarkInvoke(b *testing.B) {
 			b.Fatal(got.Err)
 		}
 	}
+}
+
+// The same in runs of 64 messages, as the scheduler's workers take them under load.
+func BenchmarkSession(b *testing.B) {
+	c := bind(b, "reader", sandbox.Binding{})
+	call := sandbox.Call{Payload: make([]byte, 64)}
+	b.ReportAllocs()
+	for b.Loop() {
+		s := c.Open()
+		for range 64 {
+			if got := s.Invoke(context.Background(), call); got.Err != nil {
+				b.Fatal(got.Err)
+			}
+		}
+		s.Close()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/64, "ns/message")
 }
 
 // The same for a guest in plain Go, whose runtime starts for each message.

@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"io/fs"
-	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -69,7 +69,7 @@ func (p *Program) Bind(b Binding) *Component {
 func moduleConfig(b Binding) wazero.ModuleConfig {
 	config := wazero.NewModuleConfig().WithName("").WithStartFunctions().
 		WithSysWalltime().WithNanotime(monotonic, sys.ClockResolution(1)).
-		WithRandSource(rand.Reader)
+		WithRandSource(copied{rand.Reader})
 	names := make([]string, 0, len(b.Env))
 	for name := range b.Env {
 		names = append(names, name)
@@ -84,10 +84,20 @@ func moduleConfig(b Binding) wazero.ModuleConfig {
 	return config
 }
 
+// copied reads for guests. Their memory is written by copying, never by a system call, whose faults are not counted as the guest's.
+type copied struct{ from io.Reader }
+
+func (c copied) Read(into []byte) (int, error) {
+	var chunk [512]byte
+	n, err := io.ReadFull(c.from, chunk[:min(len(into), len(chunk))])
+	return copy(into, chunk[:n]), err
+}
+
 // Call is one message for a component.
 type Call struct {
 	Payload    []byte
 	Attributes spin.Attributes // what the guest may ask about its message; nil means nothing
+	Began      time.Time       // the present, where the caller has just asked for it; the zero time asks again
 	KeepOutput int             // bytes of stdout and stderr to return, from the beginning and in the order of writing; 0 returns none
 }
 
@@ -105,19 +115,17 @@ type Result struct {
 // Invoke runs the component on one message, in an instance that no message has touched. It returns when the guest has ended, at the latest
 // with its timeout or with ctx.
 func (c *Component) Invoke(ctx context.Context, call Call) Result {
-	var legacy bool
-	r := c.run(ctx, call, func(i *instance) (err error) {
-		legacy, err = i.handle(call.Payload)
-		return err
-	})
-	r.LegacySuccess = legacy && r.Err == nil
-	return r
+	s := c.Open()
+	defer s.Close()
+	return s.Invoke(ctx, call)
 }
 
 // Check starts the component once without a message: what would fail every message (a start function or _initialize that traps, a memory
 // cap below the module's need, an environment that cannot be passed on) fails here. The error is a *Failure.
 func (c *Component) Check(ctx context.Context) error {
-	return c.run(ctx, Call{}, func(*instance) error { return nil }).Err
+	s := c.Open()
+	defer s.Close()
+	return s.use(ctx, Call{}, func(*instance) error { return nil }).Err
 }
 
 // Close closes the instances that wait. It is called when nothing invokes the component any more.
@@ -132,58 +140,50 @@ func (c *Component) Close() {
 	}
 }
 
-// run gets an instance, uses it, and puts it back or closes it. Guests run on a locked thread, whose fault counter tells which pages they wrote.
-func (c *Component) run(ctx context.Context, call Call, use func(*instance) error) Result {
+// take gets an instance that waits, or makes one.
+func (c *Component) take() *instance {
 	i := c.pool.get()
 	if i == nil {
-		i = c.newInstance()
-	} else {
-		c.program.runtime.idleBytes.Add(-i.cost)
+		return c.newInstance()
 	}
-	i.begin(ctx, call)
-	i.used = i.invocation.began
-	c.program.runtime.turns.begin(&i.turn, i.invocation.began) // before the lock: a locked goroutine waits at the price of a thread
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	err := i.run(use)
-	r := Result{Output: i.kept.bytes, Truncated: i.stdout.truncated + i.stderr.truncated, Memory: i.memory.peak, Fuel: i.burnt()}
-	sound := err == nil
-	if err != nil {
-		f := c.failure(ctx, i, err)
-		r.Outcome, r.Err = f.outcome(), f
-		sound = f.Kind == HandlerError
-	}
-	if !sound || !c.keep(i) {
-		i.close()
-	}
-	return r
+	c.program.runtime.idleBytes.Add(-i.cost)
+	return i
 }
 
-// keep makes an instance clean and puts it into the pool, or answers false where that cannot be.
-func (c *Component) keep(i *instance) bool {
-	r := c.program.runtime
-	if c.binding.Files != nil || r.idleBytes.Load() >= r.maxIdle {
-		return false // with files a guest may have closed or moved descriptors, which nobody can put back
+// clean makes an instance what the next message may find, or answers false where that cannot be.
+func (c *Component) clean(i *instance) bool {
+	if c.binding.Files != nil {
+		return false // a guest may have closed or moved descriptors, which nobody can put back
 	}
-	if !c.binding.Reuse {
-		if i.snapshot == nil {
-			return false
+	if c.binding.Reuse {
+		return true
+	}
+	if i.snapshot == nil {
+		return false
+	}
+	if err := i.reset(i.snapshot); err != nil {
+		if err != errFull {
+			c.program.runtime.log.Error("an instance could not be reset and is closed", "digest", c.program.Digest(), "error", err)
 		}
-		if err := i.reset(i.snapshot); err != nil {
-			if err != errFull {
-				r.log.Error("an instance could not be reset and is closed", "digest", c.program.Digest(), "error", err)
-			}
-			return false
-		}
+		return false
+	}
+	return true
+}
+
+// keep puts a clean instance where the next session finds it, or closes it where there is no room.
+func (c *Component) keep(i *instance) {
+	r := c.program.runtime
+	if r.idleBytes.Load() >= r.maxIdle {
+		i.close()
+		return
 	}
 	i.cost = idleCost + i.restorer.private()
 	cost := i.cost
 	r.idleBytes.Add(cost) // before put: from then on the instance is somebody else's
 	if !c.pool.put(i) {
 		r.idleBytes.Add(-cost)
-		return false
+		i.close()
 	}
-	return true
 }
 
 // idleCost is what an instance that waits takes beside the pages that it has written: its module and call engines, in bytes.
@@ -217,7 +217,6 @@ func (c *Component) keepSnapshot(i *instance) error {
 
 // run is the guest's boundary: whatever goes wrong beyond comes back as an error.
 func (i *instance) run(use func(*instance) error) (err error) {
-	turns := i.component.program.runtime.turns
 	i.restorer.begin()
 	defer func() {
 		if p := recover(); p != nil {
@@ -226,7 +225,6 @@ func (i *instance) run(use func(*instance) error) (err error) {
 		if i.memory.err != nil {
 			err = &Failure{Kind: OutOfMemory, Text: "the host has no memory left for the guest"}
 		}
-		turns.leave(&i.turn)
 	}()
 	defer i.finish()
 	defer func() { i.late = err != nil && i.invocation.overdue() }()

@@ -3,7 +3,6 @@ package sandbox
 import (
 	"context"
 	"errors"
-	"runtime"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -49,25 +48,15 @@ func (i *instance) refuel(v *invocation) {
 	if limit := i.component.binding.Fuel; limit > 0 && i.burnt() > limit {
 		panic(errFuel)
 	}
-	// A goroutine that is locked to its thread yields and waits at the price of thread switches, so the lock is given up for that long; the
-	// thread's fault counter says nothing then.
-	i.restorer.moved()
-	runtime.UnlockOSThread()
-	if i.slices++; i.slices%breath == 0 {
-		time.Sleep(breathFor)
-	} else {
-		runtime.Gosched()
-	}
-	i.component.program.runtime.turns.yield(&i.turn)
-	runtime.LockOSThread()
+	i.slices++
+	i.session.yield(i.slices%breath == 0)
 	i.given += slice
 	i.fuel.Set(uint64(int64(i.fuel.Get()) + slice))
 }
 
-// arm grants the slice that every way into the guest needs.
+// arm grants the slice that an invocation begins with, whichever way into the guest comes first.
 func (i *instance) arm() {
-	rest := int64(i.fuel.Get())
-	i.given += slice - rest
+	i.given = slice
 	i.fuel.Set(slice)
 }
 

@@ -32,11 +32,13 @@ func (*restorer) begin() {}
 
 func (*restorer) moved() {}
 
+func (*restorer) leave() {}
+
 // private is not known; the memory counts in the Go heap.
 func (*restorer) private() int64 { return 0 }
 
 func (*restorer) restore(r *region, i *image) error { return i.cover(r) }
 
 func resetTrials() []ResetTrial {
-	return []ResetTrial{{ResetByFaults, errLinux}, {ResetByScan, errLinux}, {ResetByPagemap, errLinux}, {Method: ResetByCopy}}
+	return []ResetTrial{{ResetByRecords, errLinux}, {ResetByFaults, errLinux}, {ResetByScan, errLinux}, {ResetByPagemap, errLinux}, {Method: ResetByCopy}}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"time"
 
 	"github.com/tetratelabs/wazero/api"
@@ -44,8 +43,8 @@ type instance struct {
 	stack         [2]uint64
 
 	invocation *invocation
-	ctx        context.Context // what the guest is called with: invocation and call
-	turn       turn
+	ctx        context.Context   // what the guest is called with: invocation and call
+	session    *Session          // that uses it; nil in the pool
 	fuel       api.MutableGlobal // nil where the module is not metered
 	given      int64             // units of fuel in this invocation
 
@@ -72,7 +71,10 @@ func (i *instance) begin(ctx context.Context, call Call) {
 		i.invocation = &invocation{instance: i}
 		i.ctx = spin.With(i.invocation, i.call)
 	}
-	i.invocation.begin(ctx, b.Timeout)
+	if i.used = call.Began; i.used.IsZero() {
+		i.used = time.Now()
+	}
+	i.invocation.begin(ctx, i.used, b.Timeout)
 	i.call.Begin(call.Attributes)
 	i.kept = kept{most: call.KeepOutput}
 	i.stdout.begin(b.Output)
@@ -80,7 +82,7 @@ func (i *instance) begin(ctx context.Context, call Call) {
 	i.stage = linking
 	if i.module != nil {
 		i.memory.begin(uint64(i.module.Memory().Size()))
-		i.given = int64(i.fuel.Get())
+		i.arm()
 	}
 }
 
@@ -90,6 +92,7 @@ func (i *instance) start() error {
 	if err := i.link(); err != nil {
 		return err
 	}
+	i.arm()
 	if s := c.snapshot.Load(); s != nil {
 		i.snapshot = s
 		return i.become(s)
@@ -129,20 +132,14 @@ func (i *instance) link() (err error) {
 func (i *instance) boot() error {
 	p := i.component.program
 	if name := p.report.Init; name != "" {
-		if err := i.guestCall(i.module.ExportedFunction(name), nil); err != nil {
+		if err := i.module.ExportedFunction(name).CallWithStack(i.ctx, nil); err != nil {
 			return err
 		}
 	}
 	if i.stage = starting; p.starts == "" {
 		return nil
 	}
-	return i.guestCall(i.module.ExportedFunction(p.starts), nil)
-}
-
-// guestCall enters the guest with a slice of fuel.
-func (i *instance) guestCall(f api.Function, stack []uint64) error {
-	i.arm()
-	return f.CallWithStack(i.ctx, stack)
+	return i.module.ExportedFunction(p.starts).CallWithStack(i.ctx, nil)
 }
 
 // errAnswer is a handler's answer that is not ok.
@@ -158,7 +155,7 @@ func (i *instance) handle(payload []byte) (legacy bool, err error) {
 	i.stage = handling
 	abi := i.component.program.abi
 	i.stack = [2]uint64{uint64(ptr), uint64(len(payload))}
-	if err := i.guestCall(i.handler, i.stack[:]); err != nil {
+	if err := i.handler.CallWithStack(i.ctx, i.stack[:]); err != nil {
 		return false, err
 	}
 	result := uint32(i.stack[0])
@@ -170,7 +167,7 @@ func (i *instance) handle(payload []byte) (legacy bool, err error) {
 	if i.post != nil {
 		i.stage = returning
 		i.stack[0] = uint64(result)
-		if err := i.guestCall(i.post, i.stack[:1]); err != nil {
+		if err := i.post.CallWithStack(i.ctx, i.stack[:1]); err != nil {
 			return false, err
 		}
 	}
@@ -194,7 +191,6 @@ func (i *instance) lower(payload []byte) (uint32, error) {
 		return 0, fmt.Errorf("payload of %d bytes: more than 32-bit memory holds", len(payload))
 	}
 	i.stage = allocating
-	i.arm()
 	ptr, err := spin.Alloc(i.ctx, i.call, i.module, 1, uint32(len(payload)))
 	if err != nil {
 		return 0, err
@@ -207,15 +203,11 @@ func (i *instance) lower(payload []byte) (uint32, error) {
 
 // wait is told before the host waits for something on the guest's behalf, and after. Meanwhile others have the turn and the thread.
 func (i *instance) wait(begins bool) {
-	turns := i.component.program.runtime.turns
 	if begins {
-		turns.leave(&i.turn)
-		runtime.UnlockOSThread()
-		i.restorer.moved()
+		i.session.pause()
 		return
 	}
-	turns.enter(&i.turn)
-	runtime.LockOSThread()
+	i.session.resume()
 }
 
 // finish ends what belongs to the message: its last lines, what the guest left open, its clock.

@@ -11,7 +11,6 @@ import (
 type invocation struct {
 	instance *instance
 	parent   context.Context
-	began    time.Time
 	deadline time.Time
 
 	mu    sync.Mutex
@@ -23,9 +22,8 @@ type invocation struct {
 }
 
 // begin starts the clock.
-func (v *invocation) begin(parent context.Context, timeout time.Duration) {
-	v.parent, v.began = parent, time.Now()
-	v.deadline = v.began.Add(timeout)
+func (v *invocation) begin(parent context.Context, now time.Time, timeout time.Duration) {
+	v.parent, v.deadline = parent, now.Add(timeout)
 }
 
 // end tells whoever still watches that it is over, and whether v may be used again.

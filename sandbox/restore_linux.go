@@ -24,8 +24,10 @@ type restorer struct {
 	how    ResetMethod
 	whole  int64 // bytes of the image, where all of it is copied
 	sticky []pageRange
-	listed bool  // sticky is complete as of the last restore
-	faults int64 // of this thread, when the message began
+	listed bool   // sticky is complete as of the last restore
+	thread faults // of the thread that the guest is on
+	known  bool   // thread is this thread's, and count is where it stood when the message began
+	count  int64
 	found  [64]pageRange
 }
 
@@ -38,15 +40,28 @@ type pageRange struct {
 // maxSticky is how many bytes of private copies an instance keeps. One that has more gives all of them back, and pays their faults again.
 const maxSticky = 1 << 20
 
-// begin notes where the thread's fault counter stands. The caller has locked its goroutine to the thread until restore has returned.
+// begin notes where the thread's fault counter stands. The caller has locked its goroutine to the thread until restore has returned, and
+// stays locked where the next message follows.
 func (d *restorer) begin() {
-	if d.how == ResetByFaults {
-		d.faults = threadFaults()
+	if d.known {
+		return // as of the last restore
 	}
+	switch d.how {
+	case ResetByRecords:
+		d.thread = faultsOfThread()
+	case ResetByFaults:
+		d.thread = faults{}
+	default:
+		return
+	}
+	d.known, d.count = true, d.thread.count()
 }
 
-// moved tells that the guest may be on another thread from here on.
-func (d *restorer) moved() { d.listed = false }
+// moved tells that the guest may be on another thread from here on, in the middle of a message.
+func (d *restorer) moved() { d.listed, d.known = false, false }
+
+// leave tells that the thread is given up after restore.
+func (d *restorer) leave() { d.known = false }
 
 // private is how many bytes of the memory are copies of the instance's own.
 func (d *restorer) private() (n int64) {
@@ -67,7 +82,7 @@ func (d *restorer) restore(r *region, i *image) error {
 		copy(r.prefix(uint64(len(i.bytes))), i.bytes)
 		return nil
 	}
-	if !d.listed || d.how != ResetByFaults || threadFaults() != d.faults {
+	if !d.clean() {
 		if err := d.list(r, uint64(len(i.bytes))); err != nil {
 			return err
 		}
@@ -78,6 +93,17 @@ func (d *restorer) restore(r *region, i *image) error {
 		copy(memory[p.start-base:p.end-base], i.bytes[p.start-base:p.end-base])
 	}
 	return nil
+}
+
+// clean tells whether sticky is still complete. It leaves the counter as the next message finds it: what the host faults on between two
+// messages costs a list too many, no more.
+func (d *restorer) clean() bool {
+	if !d.known {
+		return false
+	}
+	before := d.count
+	d.count = d.thread.count()
+	return d.listed && d.count == before
 }
 
 // list asks the kernel which pages are private copies, and drops all of them where they are too many.
@@ -165,20 +191,13 @@ func readPagemap(into []pageRange, start, end uint64) ([]pageRange, error) {
 	return into, nil
 }
 
-// threadFaults counts this thread's page faults. The system call costs less than listing pages, and needs no memory of its own.
-func threadFaults() int64 {
-	var usage syscall.Rusage
-	syscall.RawSyscall(syscall.SYS_GETRUSAGE, unix.RUSAGE_THREAD, uintptr(unsafe.Pointer(&usage)), 0)
-	return usage.Minflt + usage.Majflt
-}
-
 // pagemap is open as long as the process: it speaks of the process that opened it.
 var pagemap = sync.OnceValues(func() (*os.File, error) { return os.Open("/proc/self/pagemap") })
 
 // resetTrials tries all methods, once.
 var resetTrials = sync.OnceValue(func() []ResetTrial {
 	var all []ResetTrial
-	for _, how := range []ResetMethod{ResetByFaults, ResetByScan, ResetByPagemap} {
+	for _, how := range []ResetMethod{ResetByRecords, ResetByFaults, ResetByScan, ResetByPagemap} {
 		all = append(all, ResetTrial{how, try(how)})
 	}
 	return append(all, ResetTrial{Method: ResetByCopy})
@@ -190,6 +209,11 @@ func try(how ResetMethod) (err error) {
 	defer runtime.UnlockOSThread()
 	if _, err := pagemap(); err != nil {
 		return err
+	}
+	if how == ResetByRecords {
+		if err := tryRing(); err != nil {
+			return err
+		}
 	}
 	page := uint64(os.Getpagesize())
 	i, err := newImage(make([]byte, 3*page), how)
@@ -209,7 +233,7 @@ func try(how ResetMethod) (err error) {
 	sink := memory[0]
 	before := threadFaults()
 	memory[page] = 1 + sink
-	if how == ResetByFaults && threadFaults() == before {
+	if (how == ResetByRecords || how == ResetByFaults) && threadFaults() == before {
 		return errors.New("the thread's fault counter stands still")
 	}
 	d := restorer{how: how}

@@ -12,7 +12,8 @@ type ResetMethod string
 
 // The ways to reset an instance, the dearest last. All but the last need Linux and its /proc, and map the snapshot from a file of the kernel's memory.
 const (
-	ResetByFaults  ResetMethod = "faults"  // ask which pages were written only where the thread has faulted, otherwise copy those known: half a microsecond
+	ResetByRecords ResetMethod = "records" // ask which pages were written only where the kernel has recorded a fault of the thread, otherwise copy those known: a load and the copies
+	ResetByFaults  ResetMethod = "faults"  // the same, by the thread's count of faults: a system call more
 	ResetByScan    ResetMethod = "scan"    // ask with PAGEMAP_SCAN each time (Linux 6.7): microseconds, whatever the memory's size
 	ResetByPagemap ResetMethod = "pagemap" // read /proc/self/pagemap each time: 8 bytes for each page of memory
 	ResetByCopy    ResetMethod = "copy"    // copy all of the memory each time, from the Go heap, with nothing of any system

@@ -52,7 +52,7 @@ func TestResetMethodIsChosen(t *testing.T) {
 		}
 	}
 	_, err := sandbox.New(context.Background(), sandbox.Config{Reset: "uffd"})
-	if err == nil || err.Error() != `there is no reset method "uffd"; there are faults, scan, pagemap, copy` {
+	if err == nil || err.Error() != `there is no reset method "uffd"; there are records, faults, scan, pagemap, copy` {
 		t.Errorf("%v", err)
 	}
 }

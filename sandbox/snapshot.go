@@ -85,6 +85,6 @@ func (i *instance) findGlobals() error {
 	if !ok {
 		return fmt.Errorf("global %s is not there", p.report.Fuel)
 	}
-	i.fuel, i.given = fuel, int64(fuel.Get())
+	i.fuel = fuel
 	return nil
 }
