@@ -73,12 +73,14 @@ type Policy struct {
 	Rate        float64 // deliveries admitted per second; 0 means unlimited
 	Burst       int     // deliveries admitted at once above Rate; default one second's worth
 	Max         Limits  // ceilings for what a manifest may ask; zero fields mean the default is also the ceiling
+	Grants      Grants  // what it may reach and keep
 }
 
 // DefaultPolicy is what a tenant gets where nothing else is said.
 func DefaultPolicy() Policy {
 	return Policy{
 		Weight: 1, QueueCount: 10_000, QueueBytes: 64 << 20,
-		Max: Limits{Concurrency: 1024, Timeout: 5 * time.Minute, Memory: 1 << 30},
+		Max:    Limits{Concurrency: 1024, Timeout: 5 * time.Minute, Memory: 1 << 30},
+		Grants: DefaultGrants(),
 	}
 }
