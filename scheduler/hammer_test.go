@@ -20,6 +20,10 @@ type moody struct {
 	outcomes [tenants.Outcomes]atomic.Int64
 }
 
+func (m *moody) Open() scheduler.Session { return m }
+
+func (m *moody) Close() {}
+
 func (m *moody) Invoke(ctx context.Context, d *scheduler.Delivery) (r scheduler.Result) {
 	if len(d.Payload()) == 0 || d.Channel() == "" {
 		r.Err = "a delivery without its message"

@@ -111,6 +111,10 @@ type handler struct {
 	invoke func(context.Context, *scheduler.Delivery) scheduler.Result
 }
 
+func (h *handler) Open() scheduler.Session { return h }
+
+func (h *handler) Close() {}
+
 func (h *handler) Invoke(ctx context.Context, d *scheduler.Delivery) scheduler.Result {
 	return h.invoke(ctx, d)
 }
@@ -132,6 +136,10 @@ type gate struct {
 }
 
 func newGate() *gate { return &gate{let: make(chan struct{})} }
+
+func (g *gate) Open() scheduler.Session { return g }
+
+func (g *gate) Close() {}
 
 func (g *gate) Invoke(ctx context.Context, d *scheduler.Delivery) scheduler.Result {
 	g.mu.Lock()

@@ -74,7 +74,8 @@ type Delivery struct {
 	*Message
 	Trigger    *tenants.Trigger
 	Invocation tenants.InvocationID
-	KeepOutput int // bytes of output that somebody waits for; the Invoker may keep less
+	Began      time.Time // the present
+	KeepOutput int       // bytes of output that somebody waits for; the Invoker may keep less
 }
 
 // Attribute answers the names under which a guest may ask about the message it got: tenloom_channel, tenloom_pattern, tenloom_message_id,

@@ -32,6 +32,10 @@ func newPacer() *pacer {
 	return p
 }
 
+func (p *pacer) Open() Session { return p }
+
+func (p *pacer) Close() {}
+
 func (p *pacer) Invoke(context.Context, *Delivery) Result {
 	if p.invoked.Add(1)%paceStep == 0 {
 		p.room <- struct{}{}

@@ -72,7 +72,7 @@ type reader struct {
 	*endpoint
 	arrivals []arrival
 	record   telemetry.Record
-	ids      tenants.ULIDs
+	ids      tenants.Sequence // the reader's alone
 }
 
 // New makes a Scheduler. It does nothing until it is given endpoints and triggers; Shutdown ends it.

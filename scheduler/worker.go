@@ -8,11 +8,18 @@ import (
 	"github.com/tenloom/tenloom/tenants"
 )
 
-// Invoker runs a trigger's component on one delivery. It is called by many workers at once, returns when the handler has ended, and must
-// return soon after ctx has ended. It keeps what a guest does wrong to itself: a panic ends the process. Apply compares Invokers, so it is a
-// pointer, or something else that can be compared.
+// Invoker runs a trigger's component. It is opened by many workers at once. Apply compares Invokers, so it is a pointer, or something else
+// that can be compared.
 type Invoker interface {
+	Open() Session
+}
+
+// Session runs a component on deliveries, one after the other on one goroutine, which closes it soon: what surrounds a handler's call can be
+// paid once for a run of them. Invoke returns when the handler has ended, and must return soon after ctx has ended. It keeps what a guest does
+// wrong to itself: a panic ends the process.
+type Session interface {
 	Invoke(ctx context.Context, d *Delivery) Result
+	Close()
 }
 
 // Result is how an invocation ended.
@@ -30,8 +37,10 @@ type worker struct {
 	run      run
 	delivery Delivery
 	record   telemetry.Record
-	ids      tenants.ULIDs
-	task     func() // w.work, made once so that a submit allocates nothing
+	ids      tenants.Sequence
+	session  Session  // of the run; nil before its first delivery
+	opened   *version // what session belongs to
+	task     func()   // w.work, made once so that a submit allocates nothing
 	now      time.Time
 }
 
@@ -114,18 +123,36 @@ func (w *worker) handle() (took time.Duration) {
 			break
 		}
 	}
+	w.close()
 	return took
+}
+
+// open gives the session for a version. A deploy may bring another in the middle of a run.
+func (w *worker) open(v *version) Session {
+	if w.opened != v {
+		w.close()
+		w.session, w.opened = v.invoker.Open(), v
+	}
+	return w.session
+}
+
+func (w *worker) close() {
+	if w.opened == nil {
+		return
+	}
+	w.session.Close()
+	w.session, w.opened = nil, nil
 }
 
 // invoke runs the handler on one message and returns its time.
 func (w *worker) invoke(t *triggerQueue, m *Message) time.Duration {
 	began := w.now
 	v, d := t.version.Load(), &w.delivery
-	*d = Delivery{Message: m, Trigger: v.public, Invocation: tenants.InvocationID(w.ids.Next(began)), KeepOutput: keepHistory}
+	*d = Delivery{Message: m, Trigger: v.public, Invocation: tenants.InvocationID(w.ids.Next(began)), Began: began, KeepOutput: keepHistory}
 	if m.follow != nil {
 		d.KeepOutput = keepFollowed
 	}
-	result := v.invoker.Invoke(w.s.work, d)
+	result := w.open(v).Invoke(w.s.work, d)
 	ran := time.Since(began)
 	w.now = began.Add(ran)
 	w.record = telemetry.Record{

@@ -102,30 +102,43 @@ func crockfordValue(c byte) uint64 {
 	return 255
 }
 
-// ULIDs makes ULIDs that grow: within one millisecond each is the one before it plus one, so a run of them costs one random read.
-type ULIDs struct {
-	mu   sync.Mutex
-	last ULID
-	ms   int64
+// Sequence makes ULIDs that grow: within one millisecond each is the one before it plus one, so a run of them costs one random read. One
+// goroutine uses it.
+type Sequence struct {
+	high, low uint64
+	ms        int64
 }
 
 // Next returns an id for the given time, greater than every id returned before. A clock that stands still or goes back costs the
 // timestamp's truth, not the order. Times before 1970 count as 1970.
+func (s *Sequence) Next(at time.Time) (u ULID) {
+	if ms := max(at.UnixMilli(), 0); ms > s.ms || s.high == 0 && s.low == 0 {
+		s.begin(ms)
+	} else if s.low++; s.low == 0 {
+		s.high++
+	}
+	binary.BigEndian.PutUint64(u[:8], s.high)
+	binary.BigEndian.PutUint64(u[8:], s.low)
+	return u
+}
+
+func (s *Sequence) begin(ms int64) {
+	var random [10]byte
+	rand.Read(random[:]) // never fails: crypto/rand ends the process instead
+	s.ms = ms
+	s.high = uint64(ms)<<16 | uint64(binary.BigEndian.Uint16(random[:]))
+	s.low = binary.BigEndian.Uint64(random[2:])
+}
+
+// ULIDs is a Sequence for any number of goroutines.
+type ULIDs struct {
+	mu       sync.Mutex
+	sequence Sequence
+}
+
+// Next is Sequence.Next.
 func (g *ULIDs) Next(at time.Time) ULID {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if ms := max(at.UnixMilli(), 0); ms > g.ms || g.last == (ULID{}) {
-		g.ms = ms
-		var stamp [8]byte
-		binary.BigEndian.PutUint64(stamp[:], uint64(ms)<<16)
-		copy(g.last[:6], stamp[:6])
-		rand.Read(g.last[6:]) // never fails: crypto/rand ends the process instead
-		return g.last
-	}
-	for i := 15; i >= 0; i-- {
-		if g.last[i]++; g.last[i] != 0 {
-			break
-		}
-	}
-	return g.last
+	return g.sequence.Next(at)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,13 +25,35 @@ type handler struct {
 // failuresLogged bounds the log lines of one component's failures in a second; all failures are counted in any case.
 const failuresLogged = 5
 
-// Invoke runs the component on one delivery.
-func (h *handler) Invoke(ctx context.Context, d *scheduler.Delivery) scheduler.Result {
-	r := h.component.Invoke(ctx, sandbox.Call{Payload: d.Payload(), Attributes: d, KeepOutput: d.KeepOutput})
+// session is a handler in use by one worker, for a run of deliveries.
+type session struct {
+	*handler
+	run *sandbox.Session
+}
+
+var sessions = sync.Pool{New: func() any { return new(session) }}
+
+// Open implements scheduler.Invoker.
+func (h *handler) Open() scheduler.Session {
+	s := sessions.Get().(*session)
+	s.handler, s.run = h, h.component.Open()
+	return s
+}
+
+// Close implements scheduler.Session.
+func (s *session) Close() {
+	s.run.Close()
+	*s = session{}
+	sessions.Put(s)
+}
+
+// Invoke implements scheduler.Session.
+func (s *session) Invoke(ctx context.Context, d *scheduler.Delivery) scheduler.Result {
+	r := s.run.Invoke(ctx, sandbox.Call{Payload: d.Payload(), Attributes: d, Began: d.Began, KeepOutput: d.KeepOutput})
 	out := scheduler.Result{Outcome: r.Outcome, Output: r.Output, Truncated: r.Truncated, Memory: r.Memory}
 	if r.Err != nil {
 		out.Err = named(r.Err, d.Trigger.Component)
-		h.failed(d, out)
+		s.failed(d, out)
 	}
 	return out
 }

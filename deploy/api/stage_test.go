@@ -45,6 +45,10 @@ type handler struct {
 	do func(ctx context.Context, d *scheduler.Delivery) scheduler.Result
 }
 
+func (h *handler) Open() scheduler.Session { return h }
+
+func (h *handler) Close() {}
+
 func (h *handler) Invoke(ctx context.Context, d *scheduler.Delivery) scheduler.Result {
 	return h.do(ctx, d)
 }
