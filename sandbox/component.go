@@ -29,6 +29,7 @@ type Binding struct {
 	Timeout time.Duration     // of one invocation, starting included; 0 means tenants.DefaultTimeout
 	Fuel    uint64            // units of one invocation, about one for each instruction; 0 means as many as fit into Timeout
 	Output  int64             // bytes per stream and invocation, what is beyond is cut and counted; 0 means DefaultOutput
+	Warm    int               // instances that Check makes ahead of messages and that stay when nothing comes; 0 means 1, below 0 none
 	Reuse   bool              // keep what the guest left behind for its next message, instead of a clean instance for each
 	Lines   func(Line)        // gets each line of output on the invoking goroutine, from several invocations at once; nil drops them
 }
@@ -58,6 +59,9 @@ func (p *Program) Bind(b Binding) *Component {
 	}
 	if b.Output == 0 {
 		b.Output = DefaultOutput
+	}
+	if b.Warm == 0 {
+		b.Warm = DefaultWarm
 	}
 	c := &Component{program: p, binding: b, config: moduleConfig(b)}
 	p.runtime.register(c)
@@ -121,11 +125,15 @@ func (c *Component) Invoke(ctx context.Context, call Call) Result {
 }
 
 // Check starts the component once without a message: what would fail every message (a start function or _initialize that traps, a memory
-// cap below the module's need, an environment that cannot be passed on) fails here. The error is a *Failure.
+// cap below the module's need, an environment that cannot be passed on) fails here. It leaves Binding.Warm instances for the first messages.
+// The error is a *Failure.
 func (c *Component) Check(ctx context.Context) error {
 	s := c.Open()
-	defer s.Close()
-	return s.use(ctx, Call{}, func(*instance) error { return nil }).Err
+	err := s.use(ctx, Call{}, func(*instance) error { return nil }).Err
+	if s.Close(); err != nil {
+		return err
+	}
+	return c.warm(ctx)
 }
 
 // Close closes the instances that wait. It is called when nothing invokes the component any more.
@@ -173,7 +181,7 @@ func (c *Component) clean(i *instance) bool {
 // keep puts a clean instance where the next session finds it, or closes it where there is no room.
 func (c *Component) keep(i *instance) {
 	r := c.program.runtime
-	if r.idleBytes.Load() >= r.maxIdle {
+	if !r.room() {
 		i.close()
 		return
 	}
@@ -188,14 +196,6 @@ func (c *Component) keep(i *instance) {
 
 // idleCost is what an instance that waits takes beside the pages that it has written: its module and call engines, in bytes.
 const idleCost = 64 << 10
-
-// trim closes the instances that nobody has needed since a time.
-func (c *Component) trim(since time.Time) {
-	for _, i := range c.pool.idleSince(since) {
-		c.program.runtime.idleBytes.Add(-i.cost)
-		i.close()
-	}
-}
 
 // keepSnapshot takes the snapshot of the first instance that has started. One that comes second is not equal to it, because a start may read
 // clocks and random numbers, so it handles its message and is closed.

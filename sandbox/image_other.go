@@ -39,6 +39,9 @@ func (*restorer) private() int64 { return 0 }
 
 func (*restorer) restore(r *region, i *image) error { return i.cover(r) }
 
+// forget has nothing to give back.
+func (*restorer) forget(*region, *image) error { return nil }
+
 func resetTrials() []ResetTrial {
 	return []ResetTrial{{ResetByRecords, errLinux}, {ResetByFaults, errLinux}, {ResetByScan, errLinux}, {ResetByPagemap, errLinux}, {Method: ResetByCopy}}
 }

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -8,8 +9,9 @@ import (
 // pool keeps the instances of one Component that wait for a message, each equal to the component's snapshot. They are never shared with
 // another component. The last one used is used next: its pages are warm.
 //
-// It holds as many as ran at once, until trim gives back those that were not needed for a while, or the Runtime's budget is used up and put
-// closes the instance instead.
+// It holds as many as ran at once, until trim gives back those that were not needed for a while. At its bound, which is the Runtime's budget
+// of bytes for all pools together, put is not called: the instance is closed, and squeeze closes those of any pool that were not used for
+// longest.
 type pool struct {
 	mu     sync.Mutex
 	idle   []*instance
@@ -40,17 +42,49 @@ func (p *pool) put(i *instance) bool {
 	return true
 }
 
-// idleSince takes out the instances that were last used before a time. The oldest stand first.
-func (p *pool) idleSince(t time.Time) []*instance {
+// before takes out the instances that were last used before a time, the oldest first, as long as so many stay.
+func (p *pool) before(t time.Time, stay int) []*instance {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0
-	for n < len(p.idle) && p.idle[n].used.Before(t) {
+	for n < len(p.idle)-stay && p.idle[n].used.Before(t) {
 		n++
 	}
-	old := append([]*instance(nil), p.idle[:n]...)
-	p.idle = append(p.idle[:0], p.idle[n:]...)
+	old := slices.Clone(p.idle[:n])
+	p.idle = slices.Delete(p.idle, 0, n)
 	return old
+}
+
+// back puts instances that before has taken out where they were. It answers those that must be closed.
+func (p *pool) back(old []*instance) (left []*instance) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return old
+	}
+	p.idle = slices.Insert(p.idle, 0, old...)
+	return nil
+}
+
+// ages appends when each instance was last used and what it counts for.
+func (p *pool) ages(into []age) []age {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, i := range p.idle {
+		into = append(into, age{i.used, i.cost})
+	}
+	return into
+}
+
+type age struct {
+	used time.Time
+	cost int64
+}
+
+func (p *pool) size() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.idle)
 }
 
 // close takes out all instances and lets none in again.

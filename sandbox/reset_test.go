@@ -43,6 +43,10 @@ func scribbler(t *testing.T) *Program {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close(context.Background()) })
+	return scribblerOn(t, r)
+}
+
+func scribblerOn(t *testing.T, r *Runtime) *Program {
 	wasm, err := os.ReadFile("testdata/guests/scribble.wasm")
 	if err != nil {
 		t.Fatal(err)

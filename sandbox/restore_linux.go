@@ -130,6 +130,15 @@ func (d *restorer) list(r *region, size uint64) (err error) {
 	return nil
 }
 
+// forget gives back all private copies while no guest runs.
+func (d *restorer) forget(r *region, i *image) error {
+	if len(d.sticky) == 0 || d.how == ResetByCopy {
+		return nil // copied memory has nothing behind it that would show
+	}
+	d.sticky, d.listed = d.sticky[:0], false
+	return d.drop(r, uint64(len(i.bytes)))
+}
+
 // drop forgets all private copies at once.
 func (d *restorer) drop(r *region, size uint64) error {
 	if err := unix.Madvise(r.prefix(size), unix.MADV_DONTNEED); err != nil {

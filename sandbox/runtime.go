@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -37,7 +36,7 @@ type Config struct {
 	Reset     ResetMethod  // how instances are made clean; "" means the first of ResetTrials that works. New fails where one is named that does not
 }
 
-// DefaultMaxIdle is 256 MiB. An instance that would go beyond is closed instead.
+// DefaultMaxIdle is 256 MiB. An instance that would go beyond is closed instead, and those that were not used for longest make room.
 const DefaultMaxIdle int64 = 256 << 20
 
 // Runtime compiles modules and holds what all of their instances share. It is safe for concurrent use.
@@ -56,6 +55,7 @@ type Runtime struct {
 
 	idleBytes atomic.Int64
 	maxIdle   int64
+	full      chan struct{} // capacity 1: the budget is used up, see squeeze
 	stop      chan struct{} // closed by Close
 	trimming  sync.WaitGroup
 	closing   sync.Once
@@ -80,7 +80,7 @@ type compilation struct {
 // Guests are metered by the rewriter, so that one that computes comes back to Go at the end of each slice of fuel (see fuel.go).
 func New(ctx context.Context, c Config) (*Runtime, error) {
 	r := &Runtime{cacheDir: c.CacheDir, log: c.Log, maxModule: c.MaxModule, maxIdle: c.MaxIdle, turns: newTurns(runtime.GOMAXPROCS(0)),
-		components: map[*Component]struct{}{}, programs: map[[sha256.Size]byte]*compilation{}, stop: make(chan struct{})}
+		components: map[*Component]struct{}{}, programs: map[[sha256.Size]byte]*compilation{}, full: make(chan struct{}, 1), stop: make(chan struct{})}
 	if r.maxIdle == 0 {
 		r.maxIdle = DefaultMaxIdle
 	}
@@ -328,32 +328,4 @@ func (r *Runtime) forget(c *Component) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.components, c)
-}
-
-// An instance that nobody needed for idleFor is closed.
-const (
-	idleFor   = time.Minute
-	trimEvery = 10 * time.Second
-)
-
-// trim closes what waits too long, until Close.
-func (r *Runtime) trim() {
-	tick := time.NewTicker(trimEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-r.stop:
-			return
-		case now := <-tick.C:
-			r.mu.Lock()
-			all := make([]*Component, 0, len(r.components))
-			for c := range r.components {
-				all = append(all, c)
-			}
-			r.mu.Unlock()
-			for _, c := range all {
-				c.trim(now.Add(-idleFor))
-			}
-		}
-	}
 }
