@@ -61,16 +61,10 @@ func (s *Scheduler) Apply(tenant tenants.ID, app tenants.AppName, triggers []Tri
 	}
 	s.publish(edits)
 	for _, q := range c.added {
-		ep := s.endpoint(q)
-		ep.woken[owner]++
-		ep.hub.Add(q.target())
+		s.endpoint(q).hub.Add(q.target())
 	}
 	for _, q := range c.gone {
-		ep := s.endpoint(q)
-		if ep.woken[owner]--; ep.woken[owner] == 0 {
-			delete(ep.woken, owner)
-		}
-		ep.hub.Remove(q.target())
+		s.endpoint(q).hub.Remove(q.target())
 	}
 	s.change(owner, c)
 	return nil

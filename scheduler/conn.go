@@ -8,34 +8,56 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // conn is one authenticated socket, from its first SUBSCRIBE to its end. Two goroutines serve it: the reader alone reads, the writer alone
-// writes, so that commands have one order and the reader waits for nothing but the socket and the sink.
+// writes, so that commands have one order and the reader waits for nothing but the socket, the sink and, in a handover, the other
+// connection's fence.
 type conn struct {
 	socket    net.Conn
-	targets   *targets
+	session   *session
 	heartbeat time.Duration
 	sink      sink
-	announce  func() // tells the news; called by the reader
+	control   string         // the hub's own channel, or ""
+	beats     *atomic.Uint64 // heartbeat messages that the hub has published
 
-	in     *frameReader
-	frames []frame   // of the read being handled; reused
-	alive  time.Time // when the last byte came; the reader's, and its caller's afterwards
+	deliver atomic.Uint64         // slots whose messages are handed over; written by the reader and by handovers
+	fence   atomic.Pointer[fence] // of the handover that it takes part in; written by the handover
 
+	in      *frameReader
+	frames  []frame // of the read being handled; reused
+	heard   uint64  // the last heartbeat message that came; the reader's
+	reached *fence  // that sort has come to; the reader's
+
+	alive     atomic.Int64 // Unix time in ns when the last byte came
+	busy      atomic.Int64 // ns in which the reader had something to do
+	discarded atomic.Int64 // messages of slots that are not delivered; written by the reader
+
+	began   time.Time
 	closing sync.Once
-	cause   error // why it was closed; written once
+	cause   error         // why it was closed; written once, before closed
+	closed  chan struct{} // it is of no use any more
+	ended   chan struct{} // closed when nothing of it runs any more, and targets know
 }
 
 var (
 	errSilent = errors.New("the server is silent")
 	errEnded  = errors.New("the server closed the connection")
+	errDeaf   = errors.New("messages that the server accepts do not come back")
 )
+
+func newConn(socket net.Conn, s *session, heartbeat time.Duration) *conn {
+	return &conn{
+		socket: socket, session: s, heartbeat: heartbeat, in: newFrameReader(readBuffer, maxFrame), beats: new(atomic.Uint64),
+		began: time.Now(), closed: make(chan struct{}), ended: make(chan struct{}),
+	}
+}
 
 // serve reads and writes until the connection or ctx ends, and returns why. Nothing of it is left running.
 func (c *conn) serve(ctx context.Context) error {
-	c.alive = time.Now()
+	c.alive.Store(time.Now().UnixNano())
 	stop := context.AfterFunc(ctx, func() { c.close(context.Cause(ctx)) })
 	defer stop()
 	done := make(chan struct{})
@@ -54,21 +76,22 @@ func (c *conn) close(cause error) {
 	}
 	c.closing.Do(func() {
 		c.cause = cause
+		close(c.closed)
 		c.socket.Close() // its error would say that it is closed already
 	})
 }
 
-// write sends what targets ask for until done is closed.
+// write sends what the session asks for until done is closed.
 func (c *conn) write(done <-chan struct{}) error {
 	var b []byte
 	for {
 		select {
 		case <-done:
 			return nil
-		case <-c.targets.wake:
+		case <-c.session.wake:
 		}
 		for {
-			if b = c.targets.take(b[:0]); len(b) == 0 {
+			if b = c.session.take(b[:0]); len(b) == 0 {
 				break
 			}
 			if err := c.socket.SetWriteDeadline(time.Now().Add(3 * c.heartbeat)); err != nil {
@@ -84,11 +107,11 @@ func (c *conn) write(done <-chan struct{}) error {
 	}
 }
 
-// read hands frames to the sink and answers to targets until the socket ends. A socket on which nothing came for a heartbeat is sent a
+// read hands frames to the sink and answers to the session until the socket ends. A socket on which nothing came for a heartbeat is sent a
 // PING, and closed when still not a byte has come two heartbeats later: that is how a half-open link and a paused server end.
 func (c *conn) read() error {
 	silent := 0 // heartbeats in a row
-	asked := c.alive
+	looked := c.began
 	for {
 		if err := c.socket.SetReadDeadline(time.Now().Add(c.heartbeat)); err != nil {
 			return fmt.Errorf("read: %w", err)
@@ -96,10 +119,12 @@ func (c *conn) read() error {
 		n, err := c.in.fill(c.socket)
 		now := time.Now()
 		if n > 0 {
-			c.alive, silent = now, 0
+			c.alive.Store(now.UnixNano())
+			silent = 0
 			if err := c.handle(now); err != nil {
 				return err
 			}
+			c.busy.Add(int64(time.Since(now)))
 		}
 		switch {
 		case err == nil:
@@ -109,19 +134,36 @@ func (c *conn) read() error {
 			return fmt.Errorf("read: %w", err)
 		case n == 0:
 			if silent++; silent == 1 {
-				c.targets.ping()
+				c.session.ping(nil)
 			} else if silent >= 3 {
-				return fmt.Errorf("%w: not a byte for %v, nor after a PING", errSilent, now.Sub(c.alive).Round(time.Millisecond))
+				return fmt.Errorf("%w: not a byte for %v, nor after a PING", errSilent, now.Sub(time.Unix(0, c.alive.Load())).Round(time.Millisecond))
 			}
 		}
-		if now.Sub(asked) >= c.heartbeat {
-			asked = now
-			c.targets.again(now)
-		}
-		if c.targets.fresh.Load() {
-			c.announce()
+		if now.Sub(looked) >= c.heartbeat {
+			looked = now
+			if err := c.tend(now); err != nil {
+				return err
+			}
 		}
 	}
+}
+
+// tend does what is to be done once in a heartbeat.
+func (c *conn) tend(now time.Time) error {
+	c.session.t.again(now)
+	if beats := c.beats.Load(); !c.session.hears() {
+		c.heard = beats // those before its control channel is acknowledged are not for it
+	} else if beats > c.heard+1 {
+		return fmt.Errorf("%w: %d of this process's own, the last one published at least %v ago", errDeaf, beats-c.heard, c.heartbeat)
+	}
+	return nil
+}
+
+// hears tells whether the control channel is subscribed to.
+func (s *session) hears() bool {
+	s.t.mu.Lock()
+	defer s.t.mu.Unlock()
+	return s.t.control != nil && s.has(s.t.control)
 }
 
 // handle parses what one read brought. Frames before a malformed one are handed over; nothing behind it can be trusted.
@@ -138,16 +180,63 @@ func (c *conn) handle(now time.Time) error {
 			c.hand(now, n)
 			return nil
 		case err == nil && f.kind != 0:
-			n++
+			switch c.sort(f) {
+			case keep:
+				n++
+			case fencing:
+				c.hand(now, n)
+				n = 0
+				c.reached.pass(c)
+			}
 			continue
 		case err == nil:
-			err = c.answer(now, raw)
+			var then func()
+			if then, err = c.answer(now, raw); then != nil {
+				c.hand(now, n)
+				n = 0
+				then()
+			}
 		}
 		if err != nil {
 			c.hand(now, n)
 			return err
 		}
 	}
+}
+
+// verdict is what is done with a message.
+type verdict uint8
+
+const (
+	drop    verdict = iota
+	keep            // hand it over
+	fencing         // it is the fence of the handover under way
+)
+
+// sort looks whether a message is the hub's own, and whether its slot is delivered on this connection.
+func (c *conn) sort(f *frame) verdict {
+	if len(f.channel) >= len(reserved) && f.channel[0] == reserved[0] && string(f.channel[:len(reserved)]) == reserved {
+		return c.heed(f)
+	}
+	if d := c.deliver.Load(); d != allSlots && d>>f.slot()&1 == 0 {
+		c.discarded.Add(1)
+		return drop
+	}
+	return keep
+}
+
+// heed takes a message on a reserved channel: of this hub, another hub, or somebody who plays tricks.
+func (c *conn) heed(f *frame) verdict {
+	if f.kind != 'm' || string(f.channel) != c.control {
+		return drop
+	}
+	if n, ok := readBeat(f.payload); ok {
+		c.heard = max(c.heard, n)
+	} else if at := c.fence.Load(); at != nil && string(f.payload) == at.token {
+		c.reached = at
+		return fencing
+	}
+	return drop
 }
 
 // room makes place for more frames, at the bound by handing over those that are there.
@@ -170,10 +259,11 @@ func (c *conn) hand(now time.Time, n int) {
 	}
 }
 
-func (c *conn) answer(now time.Time, raw []byte) error {
+// answer takes a reply, and returns what is to be done at this place of the stream.
+func (c *conn) answer(now time.Time, raw []byte) (then func(), err error) {
 	r, err := readReply(raw)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return c.targets.answer(r, now)
+	return c.session.answer(r, now)
 }

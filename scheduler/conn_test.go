@@ -131,13 +131,13 @@ func TestSilenceEndsAConnection(t *testing.T) {
 		n.mute.Store(true)
 		h, stop := n.run(hubConfig{})
 		h.Add(orders)
-		time.Sleep(3*time.Second - 1)
-		if e := n.seen(); len(e.ends) != 0 || !slices.Equal(e.pings, []time.Duration{time.Second}) {
-			t.Errorf("before 3 s: ended at %v, pinged at %v", e.ends, e.pings)
+		time.Sleep(3*heartbeat - 1)
+		if e := n.seen(); len(e.ends) != 0 || !slices.Equal(e.pings, []time.Duration{heartbeat}) {
+			t.Errorf("before the third heartbeat: ended at %v, pinged at %v", e.ends, e.pings)
 		}
 		n.mute.Store(false)
 		time.Sleep(maxBackoff)
-		if e := n.seen(); !slices.Equal(e.ends, []time.Duration{3 * time.Second}) || len(e.dials) != 2 {
+		if e := n.seen(); !slices.Equal(e.ends, []time.Duration{3 * heartbeat}) || len(e.dials) != 2 {
 			t.Errorf("ended at %v, dialled at %v", e.ends, e.dials)
 		}
 		if s := state(t, h); s.State != Active {
@@ -154,7 +154,7 @@ func TestPongKeepsAConnection(t *testing.T) {
 		h, stop := n.run(hubConfig{})
 		h.Add(orders)
 		time.Sleep(time.Hour + time.Millisecond)
-		if e := n.seen(); len(e.dials) != 1 || len(e.pings) != 3600 {
+		if e := n.seen(); len(e.dials) != 1 || len(e.pings) != int(time.Hour/heartbeat) {
 			t.Errorf("%d connections, %d pings in an hour", len(e.dials), len(e.pings))
 		}
 		if s := state(t, h); s.State != Active || !s.Since.Equal(n.begins) {
@@ -190,7 +190,7 @@ func TestReadyAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
 		var gaps []Gap
-		h, stop := n.run(hubConfig{gap: func(g Gap) { gaps = append(gaps, g) }})
+		h, stop := n.run(hubConfig{gap: func(g Gap, _ []tenants.Target) { gaps = append(gaps, g) }})
 		h.Add(orders)
 		peer := n.seen().peer
 		time.Sleep(500 * time.Millisecond)
@@ -275,7 +275,7 @@ func TestRunEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
 		var gaps []Gap
-		h, stop := n.run(hubConfig{gap: func(g Gap) { gaps = append(gaps, g) }})
+		h, stop := n.run(hubConfig{gap: func(g Gap, _ []tenants.Target) { gaps = append(gaps, g) }})
 		h.Add(orders)
 		peer := n.seen().peer
 		n.down.Store(true)
@@ -359,7 +359,9 @@ func benchmarkReader(b *testing.B, kind string, size int) {
 	}
 	seen, bytes := 0, 0
 	enough := errors.New("enough")
-	c := &conn{socket: socket, targets: newTargets(), heartbeat: time.Second, in: newFrameReader(readBuffer, maxFrame), announce: func() {}}
+	all := newTargets("")
+	c := newConn(socket, all.begin(all.lanes[0]), time.Second)
+	c.deliver.Store(allSlots)
 	c.sink = func(_ time.Time, frames []frame) {
 		if seen == 0 {
 			b.ResetTimer() // the batch slice has grown

@@ -2,8 +2,11 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tenloom/tenloom/tenants"
@@ -14,55 +17,26 @@ type Endpoint struct {
 	ID   tenants.EndpointID
 	Name string // host:port, for people
 
-	// Dial returns an authenticated socket on which nothing is subscribed to and nothing is waiting to be read. It ends with ctx.
+	// Dial returns an authenticated socket on which nothing is subscribed to and nothing is waiting to be read. It uses the credential that
+	// is in force now, and ends with ctx.
 	Dial func(ctx context.Context) (net.Conn, error)
+
+	// Publish publishes on the server, with a credential that may do so on channels that begin with "__tenloom:". With it connections are
+	// replaced without loss, and one that hears nothing any more is found out even while its server answers. May be nil.
+	Publish func(ctx context.Context, channel string, payload []byte) error
 
 	// OncePerPatterns says that the server sends a message once for all patterns of a connection that match it, as miniredis does. Redis
 	// sends it once for each.
 	OncePerPatterns bool
 }
 
-// State says how the subscription to a Target stands.
-type State uint8
-
-const (
-	Pending      State = iota // asked for, not acknowledged yet
-	Active                    // acknowledged by the server on the present connection
-	Rejected                  // refused, by the server or by the hub; asked for again every 30 s and at each Add
-	Reconnecting              // was active on a connection that is lost
-)
-
-var stateNames = [...]string{"pending", "active", "rejected", "reconnecting"}
-
-func (s State) String() string { return stateNames[s] }
-
-// MarshalText gives the name.
-func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// TargetState is a Target and how its subscription stands.
-type TargetState struct {
-	tenants.Target
-	State  State
-	Reason string // why it is not active, in the server's words where it has spoken; may be "" while Pending
-	Since  time.Time
-}
-
-// Gap is a time in which messages for some targets of an Endpoint were lost.
-type Gap struct {
-	Endpoint tenants.EndpointID
-	Since    time.Time // last sign of life of the lost connection
-	Until    time.Time // all targets are acknowledged again, refused or given up; or the hub ended
-	Targets  int       // that were active when their connection was lost
-	Cause    string
-}
-
-// hubConfig says whom a hub tells. The hub calls all of it from the goroutine in Run, and holds no lock then.
+// hubConfig says whom a hub tells. The hub calls changed and gap from one goroutine of its own, and holds no lock then.
 type hubConfig struct {
-	sink      func() sink // makes one for each connection
-	gap       func(Gap)   // an interruption has ended; may be nil
-	changed   func()      // some State has changed since the last call; may be nil
+	sink      func() sink                 // makes one for each connection
+	gap       func(Gap, []tenants.Target) // an interruption has ended that concerned these; may be nil
+	changed   func()                      // some State has changed since the last call; may be nil
 	log       *slog.Logger
-	heartbeat time.Duration // default 1 s: a silent connection is given up after three
+	heartbeat time.Duration // default 800 ms: a silent connection is given up after three
 }
 
 // sink gets the frames of one read, at most maxBatch at once. Their slices die when it returns. It must not block: while it runs nothing is
@@ -70,15 +44,16 @@ type hubConfig struct {
 type sink func(at time.Time, frames []frame)
 
 const (
-	dialWithin = 5 * time.Second // one attempt to connect
+	heartbeat  = 800 * time.Millisecond // three of them and a new connection are less than 3 s
+	dialWithin = 5 * time.Second        // one attempt to connect
 	logEvery   = 10 * time.Second
 )
 
-// hub keeps the subscriptions of one Endpoint, over one connection that all its users share.
+// hub keeps the subscriptions of one Endpoint, over a few connections that all its users share.
 //
-//	Add, Remove, States ──► targets ──► writer ──► socket ──► reader ──► sink
-//	                           ▲                                │
-//	                           └────────── acks, errors ────────┘
+//	Add, Remove, States ──► targets ──► session ──► writer ──► socket ──► reader ──► sink
+//	                                       ▲                                │
+//	                                       └────────── acks, errors ────────┘
 //
 // It promises that a target is Active only after its own ack, that one target which the server refuses costs no other its subscription, and
 // that a gap is announced, never hidden. It never gives up: a lost connection is made anew, with all that is wanted by then.
@@ -86,19 +61,32 @@ type hub struct {
 	endpoint Endpoint
 	config   hubConfig
 	targets  *targets
+	control  string        // name of the control channel; "" where the endpoint cannot publish
+	beats    atomic.Uint64 // heartbeat messages published
+	renewals chan renewal
+	done     chan struct{} // closed when Run ends
+	parts    sync.WaitGroup
 
-	logged time.Time // when a failure to connect was last logged; Run's alone
+	deaf string // what the server last said against the control channel; the herald's
+
+	mu     sync.Mutex
+	logged time.Time // when a failure to connect was last logged
 }
 
 func newHub(e Endpoint, c hubConfig) *hub {
 	if c.heartbeat == 0 {
-		c.heartbeat = time.Second
+		c.heartbeat = heartbeat
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	c.log = c.log.With("endpoint", e.Name)
-	return &hub{endpoint: e, config: c, targets: newTargets()}
+	h := &hub{endpoint: e, config: c, renewals: make(chan renewal), done: make(chan struct{})}
+	if e.Publish != nil {
+		h.control = controlName()
+	}
+	h.targets = newTargets(h.control)
+	return h
 }
 
 // Add takes a reference to a target. The first one subscribes to it; one to a Rejected target asks for it anew. It does not wait.
@@ -113,56 +101,85 @@ func (h *hub) States() []TargetState { return h.targets.states() }
 // State tells how a target stands that is referenced.
 func (h *hub) State(t tenants.Target) (TargetState, bool) { return h.targets.state(t) }
 
-// Run keeps the connection until ctx ends, then closes it and returns nil. It is called once.
+// Run keeps the connections until ctx ends, then closes them and returns nil. It is called once.
 func (h *hub) Run(ctx context.Context) error {
-	var wait backoff
-	for ctx.Err() == nil {
-		if h.connect(ctx) {
-			wait.reset()
-		}
-		h.announce()
-		wait.wait(ctx)
+	defer close(h.done)
+	h.targets.mu.Lock()
+	lanes := h.targets.lanes
+	h.targets.mu.Unlock()
+	for _, l := range lanes {
+		h.parts.Go(func() { h.keep(ctx, l) })
 	}
+	h.parts.Go(func() { h.herald(ctx) })
+	if h.endpoint.Publish != nil {
+		h.parts.Go(func() { h.pulse(ctx) })
+	}
+	h.direct(ctx)
+	h.parts.Wait()
 	h.targets.close(time.Now())
 	h.announce()
 	return nil
 }
 
-// connect makes one connection and serves it to its end. It returns true when the connection was of use, that is, it outlived a heartbeat: one
-// that the server ends at once must not be made anew without waiting.
-func (h *hub) connect(ctx context.Context) bool {
-	dialling, cancel := context.WithTimeout(ctx, dialWithin)
-	socket, err := h.endpoint.Dial(dialling)
-	cancel()
-	if err != nil {
-		h.unreachable(ctx, err)
-		return false
+// direct does what concerns whole connections, one after the other, until ctx ends.
+func (h *hub) direct(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-h.renewals:
+			r.done <- h.renew(ctx, r.why)
+		}
 	}
-	h.config.log.Info("connected to redis")
-	c := &conn{
-		socket: socket, targets: h.targets, heartbeat: h.config.heartbeat, sink: h.config.sink(), announce: h.announce,
-		in: newFrameReader(readBuffer, maxFrame),
-	}
-	h.targets.begin()
-	begin := time.Now()
-	err = c.serve(ctx)
-	now := time.Now()
-	h.targets.end(c.alive, now, err.Error())
-	if ctx.Err() == nil {
-		h.config.log.Warn("redis connection lost", "cause", err)
-	}
-	return now.Sub(begin) > h.config.heartbeat
 }
 
-// unreachable notes a failed attempt, and logs it unless one was logged a moment ago.
-func (h *hub) unreachable(ctx context.Context, err error) {
+func (h *hub) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialWithin)
+	defer cancel()
+	return h.endpoint.Dial(ctx)
+}
+
+// start serves a session on a new socket until its end or that of ctx.
+func (h *hub) start(ctx context.Context, socket net.Conn, s *session) *conn {
+	h.config.log.Info("connected to redis")
+	c := newConn(socket, s, h.config.heartbeat)
+	c.sink, c.control, c.beats = h.config.sink(), h.control, &h.beats
+	c.deliver.Store(s.slots)
+	h.parts.Go(func() {
+		defer close(c.ended)
+		err := c.serve(ctx)
+		wanted := ctx.Err() != nil || errors.Is(err, errMoved)
+		h.targets.end(s, time.Unix(0, c.alive.Load()), time.Now(), err.Error(), wanted)
+		if !wanted {
+			h.config.log.Warn("redis connection lost", "cause", err)
+		}
+	})
+	return c
+}
+
+// unreachable notes a failed attempt to connect, and logs it unless one was logged a moment ago.
+func (h *hub) unreachable(ctx context.Context, l *lane, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	h.targets.unreachable(err.Error())
+	h.targets.unreachable(l, err.Error())
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if now := time.Now(); now.Sub(h.logged) >= logEvery {
 		h.logged = now
 		h.config.log.Warn("redis is not reachable; trying on", "cause", err)
+	}
+}
+
+// herald announces news until ctx ends, so that no reader waits for those who are told.
+func (h *hub) herald(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.targets.fresh:
+			h.announce()
+		}
 	}
 }
 
@@ -176,13 +193,23 @@ func (h *hub) announce() {
 	if n.unheeded != "" {
 		h.config.log.Warn("redis refused an unsubscription: its messages still come and are discarded", "reason", n.unheeded)
 	}
+	if n.control != "" && n.control != h.deaf {
+		h.deaf = n.control
+		h.config.log.Warn("redis refused the control channel, without which connections are not replaced without loss; grant &"+reserved+
+			"* to the user of this endpoint", "reason", n.control)
+	}
 	if n.changed && h.config.changed != nil {
 		h.config.changed()
 	}
 	for _, g := range n.gaps {
-		g.Endpoint = h.endpoint.ID
-		if h.config.gap != nil {
-			h.config.gap(g)
+		if h.config.gap == nil {
+			continue
 		}
+		g.Endpoint = h.endpoint.ID
+		concerned := make([]tenants.Target, len(g.members))
+		for i, x := range g.members {
+			concerned[i] = x.Target
+		}
+		h.config.gap(g.Gap, concerned)
 	}
 }

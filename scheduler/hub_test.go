@@ -33,6 +33,7 @@ type watched struct {
 	mu   sync.Mutex
 	seen map[string]int // "kind|pattern|channel|payload" -> times
 	last map[string]string
+	note func(frame) // takes frames in place of seen, where not nil
 	gaps []Gap
 }
 
@@ -50,6 +51,18 @@ func always(s sink) func() sink { return func() sink { return s } }
 
 // watch runs a hub until the test ends.
 func watch(t testing.TB, dial func(context.Context) (net.Conn, error), heartbeat time.Duration) *watched {
+	return watchEndpoint(t, Endpoint{Dial: dial}, heartbeat)
+}
+
+// publisher publishes as a hub does.
+func publisher(c *redis.Client) func(context.Context, string, []byte) error {
+	return func(ctx context.Context, channel string, payload []byte) error {
+		return c.Publish(ctx, channel, payload).Err()
+	}
+}
+
+func watchEndpoint(t testing.TB, e Endpoint, heartbeat time.Duration) *watched {
+	e.ID, e.Name = "e1", "redis"
 	w := &watched{t: t, moved: make(chan struct{}, 1), seen: map[string]int{}, last: map[string]string{}}
 	tell := func() {
 		select {
@@ -57,10 +70,10 @@ func watch(t testing.TB, dial func(context.Context) (net.Conn, error), heartbeat
 		default:
 		}
 	}
-	w.hub = newHub(Endpoint{ID: "e1", Name: "redis", Dial: dial}, hubConfig{
+	w.hub = newHub(e, hubConfig{
 		heartbeat: heartbeat,
 		changed:   tell,
-		gap: func(g Gap) {
+		gap: func(g Gap, _ []tenants.Target) {
 			w.mu.Lock()
 			w.gaps = append(w.gaps, g)
 			w.mu.Unlock()
@@ -69,6 +82,10 @@ func watch(t testing.TB, dial func(context.Context) (net.Conn, error), heartbeat
 		sink: always(func(_ time.Time, frames []frame) {
 			w.mu.Lock()
 			for _, f := range frames {
+				if w.note != nil {
+					w.note(f)
+					continue
+				}
 				w.seen[fmt.Sprintf("%c|%s|%s|%s", f.kind, f.pattern, f.channel, f.payload)]++
 				w.last[string(f.channel)] = string(f.payload)
 			}

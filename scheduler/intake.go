@@ -78,20 +78,3 @@ func (s *Scheduler) message(in *reader, r *route, f *frame, at time.Time) *Messa
 	}
 	return m
 }
-
-// gap counts an interruption for every tenant that it concerned.
-func (s *Scheduler) gap(ep *endpoint, g Gap) {
-	if s.intake.Err() != nil {
-		return // not an interruption: no more messages are wanted
-	}
-	s.config.Log.Warn("subscriptions were interrupted: messages published meanwhile are lost", "endpoint", ep.Name,
-		"seconds", g.Until.Sub(g.Since).Seconds(), "targets", g.Targets, "cause", g.Cause)
-	s.mu.Lock()
-	for t := range ep.woken {
-		t.account.Gap()
-	}
-	s.mu.Unlock()
-	if s.config.OnGap != nil {
-		s.config.OnGap(g)
-	}
-}

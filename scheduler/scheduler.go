@@ -64,7 +64,6 @@ type endpoint struct {
 	index int
 	hub   *hub
 	table atomic.Pointer[table]
-	woken map[*tenantQueue]int // triggers on this endpoint, of tenants that have any; under Scheduler.mu
 }
 
 // reader is what one of a hub's connections uses from read to read. Only its reading goroutine touches it.
@@ -106,17 +105,34 @@ func (s *Scheduler) AddEndpoint(e Endpoint) {
 	if _, ok := s.index[e.ID]; ok || s.closed {
 		return
 	}
-	ep := &endpoint{Endpoint: e, index: len(s.endpoints), woken: map[*tenantQueue]int{}}
+	ep := &endpoint{Endpoint: e, index: len(s.endpoints)}
 	ep.table.Store(&table{})
 	ep.hub = newHub(e, hubConfig{
 		sink: func() sink {
 			r := &reader{endpoint: ep}
 			return func(at time.Time, frames []frame) { s.receive(r, at, frames) }
 		},
-		gap: func(g Gap) { s.gap(ep, g) },
+		gap: func(g Gap, targets []tenants.Target) { s.gap(ep, g, targets) },
 		log: s.config.Log,
 	})
 	s.endpoints = append(s.endpoints, ep)
 	s.index[e.ID] = ep.index
 	s.hubs.Go(func() error { return ep.hub.Run(s.intake) })
+}
+
+// Renew replaces the connections to an endpoint by new ones, with the credential that is in force now, and returns when that is done. No
+// message is lost or comes twice by it where the endpoint can publish; otherwise a Gap tells what may be lost. With an error, connections that
+// were not replaced go on as they are.
+func (s *Scheduler) Renew(ctx context.Context, id tenants.EndpointID, why string) error {
+	s.mu.Lock()
+	i, ok := s.index[id]
+	var h *hub
+	if ok {
+		h = s.endpoints[i].hub
+	}
+	s.mu.Unlock()
+	if !ok {
+		return fmt.Errorf("renew connections: %w endpoint %q", ErrUnknown, id)
+	}
+	return h.Renew(ctx, why)
 }

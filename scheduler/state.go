@@ -8,6 +8,33 @@ import (
 	"github.com/tenloom/tenloom/tenants"
 )
 
+// State says how the subscription to a Target stands.
+type State uint8
+
+const (
+	Pending      State = iota // asked for, not acknowledged yet
+	Active                    // acknowledged by the server on the present connection
+	Rejected                  // refused, by the server or by the hub; asked for again every 30 s and at each Add
+	Reconnecting              // was active on a connection that is lost
+	Paused                    // not subscribed to on purpose; its definition stays
+	Closed                    // the endpoint is closed, and nothing comes any more
+)
+
+var stateNames = [...]string{"pending", "active", "rejected", "reconnecting", "paused", "stopped"}
+
+func (s State) String() string { return stateNames[s] }
+
+// MarshalText gives the name.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// TargetState is a Target and how its subscription stands.
+type TargetState struct {
+	tenants.Target
+	State  State
+	Reason string // why it is not active, in the server's words where it has spoken; may be "" while Pending
+	Since  time.Time
+}
+
 // TriggerState is a trigger and how its subscription stands.
 type TriggerState struct {
 	tenants.Trigger

@@ -79,6 +79,7 @@ func commands(t *testing.T, written []byte) (all [][]string) {
 type wire struct {
 	t       *testing.T
 	targets *targets
+	session *session
 	redis   *redisModel
 	sent    [][]string // not executed yet
 	in      *frameReader
@@ -86,14 +87,16 @@ type wire struct {
 }
 
 func (w *wire) reconnect() {
-	w.targets.begin()
+	w.session = w.targets.begin(w.targets.lanes[0])
 	w.redis.held = map[tenants.Target]bool{}
 	w.redis.answered.Reset()
 	w.sent, w.unread, w.in = nil, "", newFrameReader(1<<10, maxFrame)
 }
 
+func (w *wire) end(alive, now time.Time) { w.targets.end(w.session, alive, now, "cut", false) }
+
 func (w *wire) write() bool {
-	b := w.targets.take(nil)
+	b := w.session.take(nil)
 	w.sent = append(w.sent, commands(w.t, b)...)
 	return len(b) > 0
 }
@@ -129,7 +132,7 @@ func (w *wire) read(now time.Time) bool {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if err := w.targets.answer(r, now); err != nil {
+		if _, err := w.session.answer(r, now); err != nil {
 			w.t.Fatal(err)
 		}
 		return true
@@ -143,7 +146,7 @@ func TestTargetsAgainstModel(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		now := epoch
 		forbidden := map[string]bool{}
-		w := &wire{t: t, targets: newTargets(), redis: &redisModel{refused: func(name string) bool { return forbidden[name] }}}
+		w := &wire{t: t, targets: newTargets(""), redis: &redisModel{refused: func(name string) bool { return forbidden[name] }}}
 		refs := map[tenants.Target]int{}
 		up := false
 		names := 1 + r.IntN(40)
@@ -165,7 +168,7 @@ func TestTargetsAgainstModel(t *testing.T) {
 				if up = !up; up {
 					w.reconnect()
 				} else {
-					w.targets.end(now.Add(-time.Second), now, "cut")
+					w.end(now.Add(-time.Second), now)
 				}
 			case 6:
 				if n := some().Name; r.IntN(2) == 0 {
@@ -187,7 +190,7 @@ func TestTargetsAgainstModel(t *testing.T) {
 		}
 		// Names refused by now are refused for what is subscribed to already, as by Redis, which ends such a connection.
 		if up {
-			w.targets.end(now, now, "cut")
+			w.end(now, now)
 		}
 		w.reconnect()
 		for range 2 {
@@ -210,9 +213,13 @@ func TestTargetsAgainstModel(t *testing.T) {
 				t.Fatalf("seed %d: %v, %d references: %+v, held %v", seed, x, n, s, w.redis.held[x])
 			}
 		}
-		if len(w.targets.all) != len(states) || w.targets.gap != nil || w.targets.lost != 0 || len(w.targets.asks) > 0 {
-			t.Fatalf("seed %d: %d targets for %d states, gap %v of %d, %d asks", seed,
-				len(w.targets.all), len(states), w.targets.gap, w.targets.lost, len(w.targets.asks))
+		open := 0
+		if g := w.targets.lanes[0].gap; g != nil {
+			open = g.open
+		}
+		if len(w.targets.all) != len(states) || open != 0 || len(w.session.asks) > 0 {
+			t.Fatalf("seed %d: %d targets for %d states, a gap open for %d, %d asks", seed,
+				len(w.targets.all), len(states), open, len(w.session.asks))
 		}
 		for _, g := range w.targets.read().gaps {
 			if g.Targets < 1 || g.Until.Before(g.Since) || g.Cause != "cut" {
@@ -224,7 +231,7 @@ func TestTargetsAgainstModel(t *testing.T) {
 
 // TestChunks counts the commands for many targets: full chunks, and for one that is refused the halves alone.
 func TestChunks(t *testing.T) {
-	w := &wire{t: t, targets: newTargets(), redis: &redisModel{refused: func(name string) bool { return name == "n777" }}}
+	w := &wire{t: t, targets: newTargets(""), redis: &redisModel{refused: func(name string) bool { return name == "n777" }}}
 	for i := range 10_000 {
 		w.targets.add(tenants.Target{Name: fmt.Sprint("n", i)}, epoch)
 	}
@@ -247,7 +254,7 @@ func TestChunks(t *testing.T) {
 		t.Errorf("%d held", len(w.redis.held))
 	}
 	// What was refused before costs the others nothing the next time.
-	w.targets.end(epoch, epoch, "cut")
+	w.end(epoch, epoch)
 	w.reconnect()
 	for count = 0; w.write() || w.execute() || w.read(epoch); {
 		count = max(count, len(w.sent))
@@ -259,7 +266,7 @@ func TestChunks(t *testing.T) {
 
 // TestHalvesStayAlone lets more targets come while a refused command is taken apart: they must not fill its halves up again.
 func TestHalvesStayAlone(t *testing.T) {
-	w := &wire{t: t, targets: newTargets(), redis: &redisModel{refused: func(name string) bool { return name == "bad" }}}
+	w := &wire{t: t, targets: newTargets(""), redis: &redisModel{refused: func(name string) bool { return name == "bad" }}}
 	w.reconnect()
 	w.targets.add(tenants.Target{Name: "bad"}, epoch)
 	for i := range chunk - 1 {
@@ -286,43 +293,81 @@ func TestHalvesStayAlone(t *testing.T) {
 	}
 }
 
-// TestActiveAfterItsOwnAck subscribes, gives up and subscribes again before the server answers: only the last ack makes it active, and a
-// refusal of the first command says nothing about the last.
+// TestActiveAfterItsOwnAck gives a channel up and asks for it again at every moment of its way: one command at most is on its way for it, and it
+// is active only by the answer to the last SUBSCRIBE.
 func TestActiveAfterItsOwnAck(t *testing.T) {
-	for _, refuse := range []bool{false, true} {
-		first := true
-		w := &wire{t: t, targets: newTargets(), redis: &redisModel{refused: func(string) bool {
-			no := first && refuse
+	x := tenants.Target{Name: "a"}
+	setup := func(refuse bool) *wire {
+		first := refuse
+		w := &wire{t: t, targets: newTargets(""), redis: &redisModel{refused: func(string) bool {
+			no := first
 			first = false
 			return no
 		}}}
 		w.reconnect()
-		x := tenants.Target{Name: "a"}
 		w.targets.add(x, epoch)
 		w.write()
-		w.targets.remove(x, epoch)
-		w.targets.add(x, epoch) // changed its mind before anything was written
+		return w
+	}
+	is := func(w *wire, step string, want State) {
+		t.Helper()
+		if s := w.targets.states(); len(s) != 1 || s[0].State != want {
+			t.Errorf("%s: %v, want %v", step, s, want)
+		}
+	}
+	silent := func(w *wire) {
+		t.Helper()
 		if w.write() {
-			t.Errorf("wrote %v", w.sent)
+			t.Errorf("wrote %v while an answer is awaited", w.sent)
 		}
-		w.targets.remove(x, epoch)
-		w.write()
-		w.targets.add(x, epoch)
-		w.write()
-		var states []State
-		for w.execute() {
-			w.read(epoch)
-			states = append(states, w.targets.states()[0].State)
-		}
-		if want := []State{Pending, Pending, Active}; !slices.Equal(states, want) {
-			t.Errorf("states after each answer: %v, want %v", states, want)
-		}
+	}
+	turn := func(w *wire) bool { return w.write() || w.execute() || w.read(epoch) }
+
+	w := setup(false)
+	w.targets.remove(x, epoch)
+	silent(w)
+	w.targets.add(x, epoch)
+	silent(w)
+	is(w, "asked again while the first command is on its way", Pending)
+	w.execute()
+	w.read(epoch)
+	is(w, "acknowledged", Active)
+
+	w.targets.remove(x, epoch)
+	w.write()
+	w.targets.add(x, epoch)
+	silent(w)
+	is(w, "asked for while it is given up", Pending)
+	w.execute()
+	w.read(epoch)
+	is(w, "given up, to be asked for", Pending)
+	for turn(w) {
+	}
+	is(w, "asked for anew", Active)
+
+	w = setup(true)
+	w.targets.remove(x, epoch)
+	w.targets.add(x, epoch)
+	w.execute()
+	w.read(epoch)
+	is(w, "refused", Rejected)
+	w.targets.add(x, epoch)
+	for turn(w) {
+	}
+	is(w, "asked for again", Active)
+
+	w = setup(true)
+	w.targets.remove(x, epoch)
+	w.execute()
+	w.read(epoch)
+	if n := len(w.targets.all); n != 0 {
+		t.Errorf("%d targets are remembered", n)
 	}
 }
 
 // TestAsksAreBounded lets a server execute nothing.
 func TestAsksAreBounded(t *testing.T) {
-	w := &wire{t: t, targets: newTargets(), redis: &redisModel{}}
+	w := &wire{t: t, targets: newTargets(""), redis: &redisModel{}}
 	w.reconnect()
 	for i := range 2 * maxAsks { // channels and patterns in turn, so that each needs a command
 		w.targets.add(tenants.Target{Kind: tenants.Kind(i % 2), Name: fmt.Sprint("n", i)}, epoch)
@@ -332,12 +377,12 @@ func TestAsksAreBounded(t *testing.T) {
 	if len(w.sent) != maxAsks {
 		t.Errorf("%d commands in flight, want %d", len(w.sent), maxAsks)
 	}
-	<-w.targets.wake
+	<-w.session.wake
 	w.redis.refused = func(string) bool { return false }
 	w.execute()
 	w.read(epoch)
 	select {
-	case <-w.targets.wake:
+	case <-w.session.wake:
 	default:
 		t.Error("an answer does not wake the writer that waits for it")
 	}
@@ -345,7 +390,7 @@ func TestAsksAreBounded(t *testing.T) {
 
 // TestWhatIsNotOffered is rejected with the reason, and never written.
 func TestWhatIsNotOffered(t *testing.T) {
-	w := &wire{t: t, targets: newTargets(), redis: &redisModel{}}
+	w := &wire{t: t, targets: newTargets(""), redis: &redisModel{}}
 	w.reconnect()
 	for target, want := range map[tenants.Target]string{
 		{Kind: tenants.Sharded, Name: "s"}:     "not offered by this hub",
@@ -378,31 +423,31 @@ func TestAnswersThatWereNotAsked(t *testing.T) {
 		"ack of the contrary": ack("unsubscribe", "a"),
 		"pong":                {kind: 'p'},
 	} {
-		w := &wire{t: t, targets: newTargets(), redis: &redisModel{}}
+		w := &wire{t: t, targets: newTargets(""), redis: &redisModel{}}
 		w.targets.add(tenants.Target{Name: "a"}, epoch)
 		w.reconnect()
 		w.write()
-		if err := w.targets.answer(r, epoch); !errors.Is(err, errUnasked) {
+		if _, err := w.session.answer(r, epoch); !errors.Is(err, errUnasked) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if s := w.targets.states(); s[0].State != Pending {
 			t.Errorf("%s: %v", name, s)
 		}
 	}
-	idle := newTargets()
-	idle.begin()
+	idle := newTargets("")
+	quiet := idle.begin(idle.lanes[0])
 	for _, r := range []reply{ack("subscribe", "a"), {kind: 'p'}, {kind: '-', text: []byte("ERR x")}} {
-		if err := idle.answer(r, epoch); !errors.Is(err, errUnasked) {
+		if _, err := quiet.answer(r, epoch); !errors.Is(err, errUnasked) {
 			t.Errorf("%v: %v", r, err)
 		}
 	}
-	if err := idle.answer(reply{kind: 'x'}, epoch); err != nil {
+	if _, err := quiet.answer(reply{kind: 'x'}, epoch); err != nil {
 		t.Errorf("a push: %v", err)
 	}
 }
 
 func BenchmarkStates(b *testing.B) {
-	all := newTargets()
+	all := newTargets("")
 	for i := range 10_000 {
 		all.add(tenants.Target{Name: fmt.Sprint("n", i)}, epoch)
 	}

@@ -1,0 +1,385 @@
+package scheduler
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"strings"
+	"time"
+
+	"github.com/tenloom/tenloom/tenants"
+)
+
+// Bounds of what is written for subscriptions.
+const (
+	chunk    = 500       // names in one command
+	maxWrite = 256 << 10 // bytes of commands built at once, one command more at most
+	maxAsks  = 1024      // commands written and not answered; the writer waits for the reader beyond
+)
+
+// session is what one connection has been asked and has answered. Its writer takes the next commands, its reader brings the answers; the order
+// of commands on the wire is the order of asks. All but the channels is guarded by targets.mu.
+type session struct {
+	t    *targets
+	bit  uint16        // in the sets of target; no other session that lives has it
+	wake chan struct{} // capacity 1: there is something to write
+	idle chan struct{} // capacity 1: all that was asked is answered
+
+	slots  uint64 // whose targets it is to hold
+	frozen uint64 // of those, the ones whose targets stay as they are, because another session is taking them over
+	dirty  []*target
+	halves [][]*target
+	asks   []*ask   // written and not answered, oldest first
+	pings  []func() // PINGs wanted, each with what the reader does at its answer; may be nil
+
+	reasons map[*target]string // refusals of targets that another session speaks for; as long as a handover
+	ended   bool
+	alive   time.Time // last sign of life, when it has ended
+	cause   string    // of its end
+}
+
+// open begins a session that is asked for nothing but the control channel. The caller holds mu.
+func (t *targets) open() *session {
+	var used uint16
+	for _, s := range t.sessions {
+		used |= s.bit
+	}
+	s := &session{t: t, bit: 1 << bits.TrailingZeros16(^used), wake: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
+	t.sessions = append(t.sessions, s)
+	if t.control != nil {
+		s.mark(t.control)
+	}
+	return s
+}
+
+// close takes the session out of the list. The caller holds mu.
+func (s *session) close(alive time.Time, cause string) {
+	s.ended, s.alive, s.cause = true, alive, cause
+	s.asks, s.halves, s.dirty, s.pings, s.reasons = nil, nil, nil, nil, nil
+	for i, o := range s.t.sessions {
+		if o == s {
+			s.t.sessions = append(s.t.sessions[:i:i], s.t.sessions[i+1:]...)
+			break
+		}
+	}
+}
+
+// serve adds slots whose targets the session is to hold: channels first, then patterns, then what was refused before. The caller holds mu.
+func (s *session) serve(slots uint64) {
+	s.slots |= slots
+	var patterns, alone []*target
+	for _, x := range s.t.all {
+		switch {
+		case slots>>x.slot&1 == 0:
+		case x.alone:
+			alone = append(alone, x)
+		case x.Kind == tenants.Pattern:
+			patterns = append(patterns, x)
+		default:
+			s.mark(x)
+		}
+	}
+	for _, x := range append(patterns, alone...) {
+		s.mark(x)
+	}
+	s.signal()
+}
+
+// release takes slots from the session; their targets are given up. The caller holds mu.
+func (s *session) release(slots uint64) {
+	s.slots &^= slots
+	s.frozen &^= slots
+	for _, x := range s.t.all {
+		if slots>>x.slot&1 == 1 {
+			s.mark(x)
+		}
+	}
+}
+
+func (s *session) signal() { poke(s.wake) }
+
+// poke leaves one token in a channel of capacity 1.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// has tells whether x is subscribed to and will stay so for now. The caller holds mu.
+func (s *session) has(x *target) bool { return x.held&s.bit != 0 && x.busy&s.bit == 0 }
+
+// wants tells whether x ought to be subscribed to. The caller holds mu.
+func (s *session) wants(x *target) bool {
+	switch {
+	case x.refused&s.bit != 0:
+		return false
+	case x == s.t.control:
+		return true
+	case s.frozen>>x.slot&1 == 1:
+		return x.held&s.bit != 0
+	}
+	return x.refs > 0 && x.offered && s.slots>>x.slot&1 == 1
+}
+
+// settled tells whether nothing is to be asked about x now. The caller holds mu.
+func (s *session) settled(x *target) bool {
+	return x.busy&s.bit != 0 || s.wants(x) == (x.held&s.bit != 0)
+}
+
+// mark has the writer look at x, if its wish and the server differ and nothing is on its way. The caller holds mu.
+func (s *session) mark(x *target) {
+	if s.ended || x.queued&s.bit != 0 || s.settled(x) {
+		return
+	}
+	x.queued |= s.bit
+	s.dirty = append(s.dirty, x)
+	s.signal()
+}
+
+// quiet tells whether all that is wanted was asked and answered. The caller holds mu.
+func (s *session) quiet() bool { return len(s.asks)+len(s.dirty)+len(s.halves) == 0 }
+
+// ask is one command that awaits its answers: one ack for each member in order, or one error for all.
+type ask struct {
+	ping      bool
+	then      func() // with ping: done by the reader at the answer; may be nil
+	subscribe bool
+	kind      tenants.Kind
+	members   []*target
+	next      int // member whose ack comes next
+}
+
+// verb is the command's first word; its acks begin with the same in lower case.
+func (a *ask) verb() string {
+	if a.subscribe {
+		return verbs[a.kind][1]
+	}
+	return verbs[a.kind][0]
+}
+
+func (a *ask) name() string {
+	if a.ping {
+		return "PING"
+	}
+	return a.verb()
+}
+
+// ping has the writer send a PING. then, where not nil, is called by the reader when the answer comes: what was published before the server
+// took the PING has been read by then, and nothing that was published after.
+func (s *session) ping(then func()) {
+	s.t.mu.Lock()
+	defer s.t.mu.Unlock()
+	s.pings = append(s.pings, then)
+	s.signal()
+}
+
+// take appends the next commands to b and expects their answers. Nothing means that there is nothing to write for now. The caller writes b
+// before it takes again.
+func (s *session) take(b []byte) []byte {
+	s.t.mu.Lock()
+	defer s.t.mu.Unlock()
+	for _, then := range s.pings {
+		b = append(b, ping...)
+		s.asks = append(s.asks, &ask{ping: true, then: then})
+	}
+	s.pings = nil
+	for len(b) < maxWrite && len(s.asks) < maxAsks {
+		a := s.next()
+		if a == nil {
+			break
+		}
+		s.asks = append(s.asks, a)
+		b = appendCommand(b, a.verb(), len(a.members))
+		for _, x := range a.members {
+			b = appendBulk(b, x.Name)
+		}
+	}
+	if s.quiet() {
+		poke(s.idle)
+	}
+	return b
+}
+
+// next is the next command: half of a refused one, or as many targets of dirty as fit, or nil.
+func (s *session) next() *ask {
+	a := &ask{}
+	for len(s.halves) > 0 && len(a.members) == 0 {
+		half := s.halves[0]
+		s.halves = s.halves[1:]
+		for _, x := range half {
+			if !s.settled(x) && s.wants(x) {
+				s.join(a, x)
+			}
+		}
+	}
+	if len(a.members) > 0 {
+		return a // alone: with others it could not be told which were refused
+	}
+	for size := 0; len(a.members) < chunk && len(s.dirty) > 0; {
+		x := s.dirty[0]
+		if s.settled(x) { // the wish changed back, or came true otherwise
+			s.pop()
+			continue
+		}
+		if len(a.members) > 0 && !s.fits(a, x, size) {
+			break
+		}
+		s.pop()
+		s.join(a, x)
+		size += len(x.Name)
+	}
+	if len(a.members) == 0 {
+		return nil
+	}
+	return a
+}
+
+// fits tells whether x may be told in the same command as the members that are there, which have names of size bytes.
+func (s *session) fits(a *ask, x *target, size int) bool {
+	return x.Kind == a.kind && s.wants(x) == a.subscribe && !x.alone && !a.members[0].alone && size+len(x.Name) <= maxWrite
+}
+
+func (s *session) join(a *ask, x *target) {
+	a.kind, a.subscribe = x.Kind, s.wants(x)
+	a.members = append(a.members, x)
+	x.busy |= s.bit
+}
+
+// pop takes the first of dirty.
+func (s *session) pop() {
+	x := s.dirty[0]
+	x.queued &^= s.bit
+	s.dirty[0] = nil
+	if s.dirty = s.dirty[1:]; len(s.dirty) == 0 {
+		s.dirty = nil
+	}
+	s.t.forget(x)
+}
+
+var errUnasked = errors.New("an answer to nothing that was asked")
+
+// answer takes one reply of the server, and returns what the reader is to do at this place of the stream, or nil. An error means that the two
+// sides no longer agree, so that the connection must end.
+func (s *session) answer(r reply, now time.Time) (then func(), err error) {
+	s.t.mu.Lock()
+	defer s.t.mu.Unlock()
+	if r.kind == 'x' {
+		return nil, nil // a push that is no answer
+	}
+	if len(s.asks) == 0 {
+		return nil, fmt.Errorf("%w: %.100q", errUnasked, string(r.verb)+string(r.text))
+	}
+	a := s.asks[0]
+	switch {
+	case a.ping && r.kind != 'a': // a refused PING is a sign of life as well
+		s.answered()
+		return a.then, nil
+	case !a.ping && r.kind == 'a':
+		return nil, s.acked(a, r, now)
+	case !a.ping && r.kind == '-' && a.next == 0:
+		s.refused(a, string(r.text), now)
+		s.answered()
+		return nil, nil
+	}
+	return nil, fmt.Errorf("%w: %.100q instead of an answer to %s", errUnasked, string(r.verb)+string(r.text), a.name())
+}
+
+// answered pops the oldest ask.
+func (s *session) answered() {
+	s.asks[0] = nil
+	s.asks = s.asks[1:]
+	if len(s.dirty)+len(s.halves) > 0 {
+		s.signal() // the writer may have stopped at maxAsks
+	} else if s.quiet() {
+		poke(s.idle)
+	}
+}
+
+func (s *session) acked(a *ask, r reply, now time.Time) error {
+	x := a.members[a.next]
+	if !strings.EqualFold(string(r.verb), a.verb()) || string(r.name) != x.Name {
+		return fmt.Errorf("%w: %s of %.100q instead of %s of %.100q", errUnasked, r.verb, r.name, a.verb(), x.Name)
+	}
+	x.busy &^= s.bit
+	if a.subscribe {
+		x.held |= s.bit
+		s.t.subscribed(s, x, now)
+	} else {
+		x.held &^= s.bit
+		s.t.forget(x)
+	}
+	s.mark(x)
+	if a.next++; a.next == len(a.members) {
+		s.answered()
+	}
+	return nil
+}
+
+// subscribed notes that a session holds x. The caller holds mu.
+func (t *targets) subscribed(s *session, x *target, now time.Time) {
+	if x == t.control {
+		return
+	}
+	x.alone = false
+	if t.of[x.slot].session != s || x.refs == 0 {
+		return
+	}
+	t.found(x, now)
+	if x.state != Active {
+		x.set(Active, "", now)
+		t.tell()
+	}
+}
+
+// refused takes an error for a whole command. Redis refuses all names because of one and does not say which, so halves are tried until a
+// single name stands alone: a bad one among 500 costs about 18 commands more, all of them in flight together with others'.
+func (s *session) refused(a *ask, text string, now time.Time) {
+	text = strings.ToValidUTF8(text[:min(len(text), maxReason)], "?")
+	var left []*target // those that were not given up meanwhile
+	for _, x := range a.members {
+		x.busy &^= s.bit
+		if !a.subscribe {
+			x.held &^= s.bit // its messages are discarded
+			s.t.forget(x)
+			s.mark(x)
+		} else if s.wants(x) {
+			left = append(left, x)
+		} else {
+			s.t.forget(x)
+		}
+	}
+	switch {
+	case !a.subscribe:
+		s.t.news.unheeded = text
+		s.t.tell()
+	case len(a.members) == 1 && len(left) == 1:
+		s.refuse(left[0], text, now)
+	default:
+		for half := (len(left) + 1) / 2; len(left) > 0; left = left[min(half, len(left)):] {
+			s.halves = append(s.halves, left[:min(half, len(left))])
+		}
+		s.signal()
+	}
+}
+
+// refuse notes the server's refusal of x alone. The caller holds mu.
+func (s *session) refuse(x *target, text string, now time.Time) {
+	x.refused |= s.bit
+	x.alone = true
+	if s.t.againAt.IsZero() {
+		s.t.againAt = now.Add(askAgain)
+	}
+	switch {
+	case x == s.t.control:
+		s.t.news.control = text
+		s.t.tell()
+	case s.t.of[x.slot].session == s:
+		s.t.rejected(x, text, now)
+	default:
+		if s.reasons == nil {
+			s.reasons = map[*target]string{}
+		}
+		s.reasons[x] = text
+	}
+}
