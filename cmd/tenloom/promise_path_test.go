@@ -21,16 +21,46 @@ import (
 
 const pathLasts = 500 * time.Millisecond
 
-// pathNaive is tenloom's rate, from the socket to the handler's return with a clean instance for each message, over that of the loop that
-// everybody writes first: go-redis' ReceiveMessage, then a warm guest that is never reset. Both run the same guest on payloads of 64 bytes.
-func pathNaive(b *testing.B) float64 {
+// speed is what a way of handling messages reaches.
+type speed struct {
+	rate float64       // messages per second
+	cpu  time.Duration // of this process, for each message
+}
+
+// meter measures a speed between its making and its reading.
+type meter struct {
+	at, cpu time.Duration
+}
+
+func startMeter() meter { return meter{time.Since(meterZero), processTime()} }
+
+var meterZero = time.Now()
+
+func (m meter) lasted() time.Duration { return time.Since(meterZero) - m.at }
+
+func (m meter) read(messages int64) speed {
+	return speed{float64(messages) / m.lasted().Seconds(), (processTime() - m.cpu) / time.Duration(messages)}
+}
+
+// The path is from the socket to the handler's return with a clean instance for each message, queue, accounts and history on. It is held
+// against the loop that everybody writes first: go-redis' ReceiveMessage, then a warm guest that is never reset. Both run the same guest on
+// payloads of 64 bytes.
+func pathRate(b *testing.B) float64 {
+	return path(b, func(naive, ours speed) float64 { return ours.rate / naive.rate })
+}
+
+func pathCPU(b *testing.B) float64 {
+	return path(b, func(naive, ours speed) float64 { return float64(ours.cpu) / float64(naive.cpu) })
+}
+
+func path(b *testing.B, ratio func(naive, ours speed) float64) float64 {
 	wasm := readGuest(b, "sum")
 	feed := startBlaster(b)
 	return median(b, 5, func() float64 {
-		naive := naiveRate(b, feed, wasm)
-		ours := tenloomRate(b, feed, wasm)
-		b.Logf("naive %.0f/s, tenloom %.0f/s", naive, ours)
-		return ours / naive
+		naive := naiveSpeed(b, feed, wasm)
+		ours := tenloomSpeed(b, feed, wasm)
+		b.Logf("naive %.0f/s %v, tenloom %.0f/s %v", naive.rate, naive.cpu, ours.rate, ours.cpu)
+		return ratio(naive, ours)
 	})
 }
 
@@ -42,8 +72,8 @@ func readGuest(b *testing.B, name string) []byte {
 	return wasm
 }
 
-// naiveRate is messages per second of the naive loop.
-func naiveRate(b *testing.B, feed *blaster, wasm []byte) float64 {
+// naiveSpeed is that of the naive loop.
+func naiveSpeed(b *testing.B, feed *blaster, wasm []byte) speed {
 	runtime := wazero.NewRuntime(background)
 	defer runtime.Close(background)
 	program, err := runtime.CompileModule(background, wasm)
@@ -60,7 +90,7 @@ func naiveRate(b *testing.B, feed *blaster, wasm []byte) float64 {
 	subscription := client.Subscribe(background, "free:64")
 	defer subscription.Close()
 	stack := make([]uint64, 2)
-	n, began := 0, time.Time{}
+	n, since := int64(0), meter{}
 	for {
 		message, err := subscription.ReceiveMessage(background)
 		if err != nil {
@@ -73,18 +103,15 @@ func naiveRate(b *testing.B, feed *blaster, wasm []byte) float64 {
 		}
 		switch n++; {
 		case n == 1000: // warm
-			began = time.Now()
-		case n > 1000 && n%256 == 0:
-			if took := time.Since(began); took > pathLasts {
-				return float64(n-1000) / took.Seconds()
-			}
+			since = startMeter()
+		case n > 1000 && n%256 == 0 && since.lasted() > pathLasts:
+			return since.read(n - 1000)
 		}
 	}
 }
 
-// tenloomRate is messages per second through the scheduler and the sandbox, as "up" wires them: one tenant, one trigger, accounts and
-// history on.
-func tenloomRate(b *testing.B, feed *blaster, wasm []byte) float64 {
+// tenloomSpeed is that of the scheduler and the sandbox, as "up" wires them: one tenant, one trigger, accounts and history on.
+func tenloomSpeed(b *testing.B, feed *blaster, wasm []byte) speed {
 	runtime, err := sandbox.New(background, sandbox.Config{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
@@ -113,7 +140,7 @@ func tenloomRate(b *testing.B, feed *blaster, wasm []byte) float64 {
 		b.Fatal(err)
 	}
 	account := recorder.Account("bench")
-	rate := pace(b, feed, account)
+	reached := pace(b, feed, account)
 	left, err := s.Shutdown(background)
 	if err != nil && !errors.Is(err, io.EOF) || left != (scheduler.Stopped{}) {
 		b.Fatal(left, err)
@@ -121,13 +148,13 @@ func tenloomRate(b *testing.B, feed *blaster, wasm []byte) float64 {
 	if c := account.Counts(); c.Outcomes["handled"] != c.Received {
 		b.Fatalf("%d of %d were handled: %v %v", c.Outcomes["handled"], c.Received, c.Outcomes, c.Reasons)
 	}
-	return rate
+	return reached
 }
 
-// pace keeps up to a window of messages on their way and returns how many were handled in a second.
-func pace(b *testing.B, feed *blaster, account *telemetry.Account) float64 {
+// pace keeps up to a window of messages on their way.
+func pace(b *testing.B, feed *blaster, account *telemetry.Account) speed {
 	const window, step = 8000, 1024 // below the tenant's queue of 10,000
-	allowed, began, before := int64(0), time.Time{}, int64(0)
+	allowed, since, before := int64(0), meter{}, int64(0)
 	for {
 		c := account.Counts()
 		handled := c.Ended()
@@ -138,14 +165,14 @@ func pace(b *testing.B, feed *blaster, account *telemetry.Account) float64 {
 			allowed += step
 		}
 		switch {
-		case began.IsZero() && handled > 2000: // warm
-			began, before = time.Now(), handled
-		case !began.IsZero() && time.Since(began) > pathLasts:
-			rate := float64(handled-before) / time.Since(began).Seconds()
+		case before == 0 && handled > 2000: // warm
+			since, before = startMeter(), handled
+		case before > 0 && since.lasted() > pathLasts:
+			reached := since.read(handled - before)
 			for account.Counts().Ended() < allowed { // leave nothing to the next round
 				time.Sleep(time.Millisecond)
 			}
-			return rate
+			return reached
 		}
 		time.Sleep(200 * time.Microsecond)
 	}

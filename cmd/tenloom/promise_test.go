@@ -41,7 +41,8 @@ type promise struct {
 }
 
 var promises = []promise{
-	{"path.naive", "x", true, 1.0, pathNaive},
+	{"path.rate", "x", true, 1.2, pathRate},
+	{"path.cpu", "x", false, 0.9, pathCPU},
 	{"reset.64k", "copies", false, 0.7, resetCost("64k")},
 	{"reset.1m", "copies", false, 0.7, resetCost("1m")},
 	{"reset.16m", "copies", false, 0.7, resetCost("16m")},
