@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,8 +14,9 @@ type invocation struct {
 	parent   context.Context
 	deadline time.Time
 
+	lent atomic.Bool // somebody else may hold it beyond its end, so it is not used again
+
 	mu    sync.Mutex
-	lent  bool // somebody else may hold it beyond its end, so it is not used again
 	ended bool
 	done  chan struct{} // nil until somebody asks
 	timer *time.Timer
@@ -28,12 +30,12 @@ func (v *invocation) begin(parent context.Context, now time.Time, timeout time.D
 
 // end tells whoever still watches that it is over, and whether v may be used again.
 func (v *invocation) end() (again bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if !v.lent {
+	if !v.lent.Load() {
 		v.parent = nil
 		return true
 	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	v.ended = true
 	if v.done != nil {
 		v.timer.Stop()
@@ -56,24 +58,18 @@ func (v *invocation) overdue() bool { return !time.Now().Before(v.deadline) }
 
 // Deadline implements context.Context.
 func (v *invocation) Deadline() (time.Time, bool) {
-	v.lend()
+	v.lent.Store(true)
 	if d, ok := v.parent.Deadline(); ok && d.Before(v.deadline) {
 		return d, true
 	}
 	return v.deadline, true
 }
 
-func (v *invocation) lend() {
-	v.mu.Lock()
-	v.lent = true
-	v.mu.Unlock()
-}
-
 // Done implements context.Context.
 func (v *invocation) Done() <-chan struct{} {
+	v.lent.Store(true)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.lent = true
 	if v.done == nil {
 		v.done = make(chan struct{})
 		over := func() {
