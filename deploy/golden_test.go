@@ -106,6 +106,8 @@ func (r *running) allow(name, argument string) (err error) {
 		m.Timeout, err = time.ParseDuration(argument)
 	case "memory":
 		m.Memory, err = strconv.ParseUint(argument, 10, 64)
+	case "fuel":
+		m.Fuel, err = strconv.ParseUint(argument, 10, 64)
 	case "max_wait":
 		m.MaxWait, err = time.ParseDuration(argument)
 	default:
@@ -138,5 +140,9 @@ func (r *running) outcome(v *deploy.Version, err error) string {
 }
 
 func limits(l tenants.Limits) string {
-	return fmt.Sprintf("%d at once, %v, %d MiB, %v, waits %v", l.Concurrency, l.Timeout, l.Memory>>20, l.Overflow, l.MaxWait)
+	text := fmt.Sprintf("%d at once, %v, %d MiB, %v, waits %v", l.Concurrency, l.Timeout, l.Memory>>20, l.Overflow, l.MaxWait)
+	if l.Fuel > 0 {
+		text += fmt.Sprintf(", fuel %d", l.Fuel)
+	}
+	return text
 }

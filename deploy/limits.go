@@ -14,11 +14,13 @@ func limits(t manifest.Tool, most tenants.Limits) tenants.Limits {
 		Concurrency: min(tenants.DefaultConcurrency, most.Concurrency),
 		Timeout:     min(tenants.DefaultTimeout, most.Timeout),
 		Memory:      min(tenants.DefaultMemory, most.Memory),
+		Fuel:        most.Fuel,
 		MaxWait:     most.MaxWait,
 	}
 	set(&l.Concurrency, t.Concurrency)
 	set(&l.Timeout, t.Timeout)
 	set(&l.Memory, t.Memory)
+	set(&l.Fuel, t.Fuel)
 	set(&l.Overflow, t.Overflow)
 	set(&l.MaxWait, t.MaxWait)
 	return l

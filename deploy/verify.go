@@ -89,6 +89,9 @@ func (r *refusal) granted(c *manifest.Component, most tenants.Limits) {
 	if n := c.Tool.Memory; n != nil && *n > most.Memory {
 		over("memory", size(*n), size(most.Memory))
 	}
+	if n := c.Tool.Fuel; n != nil && most.Fuel > 0 && *n > most.Fuel {
+		over("fuel", *n, most.Fuel)
+	}
 	if d := c.Tool.MaxWait; d != nil && most.MaxWait > 0 && *d > most.MaxWait {
 		over("max_wait", *d, most.MaxWait)
 	}

@@ -237,6 +237,9 @@ func (i *instance) run(use func(*instance) error) (err error) {
 		}
 	}
 	err = use(i)
+	if (err == nil || errors.Is(err, errAnswer)) && i.overspent() {
+		return errFuel
+	}
 	if errors.Is(err, errAnswer) && i.invocation.Err() == nil {
 		return &Failure{Kind: HandlerError, Text: err.Error() + i.shortOfMemory()}
 	}

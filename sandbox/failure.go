@@ -105,7 +105,7 @@ func (c *Component) failure(ctx context.Context, i *instance, err error) *Failur
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return &Failure{Kind: OutOfTime, Text: "the caller's deadline came before the handler answered"}
 	case errors.Is(err, errFuel):
-		return &Failure{Kind: OutOfFuel, Text: fmt.Sprintf("used up its fuel of %d units%s", c.binding.Fuel, i.while())}
+		return &Failure{Kind: OutOfFuel, Text: fmt.Sprintf("used up its fuel of %d units%s; more goes into fuel = ... in [component.<id>.tool.tenloom]", c.binding.Fuel, i.while())}
 	case ctx.Err() != nil:
 		return &Failure{Kind: Cancelled, Text: "cancelled before the handler answered"}
 	case errors.As(err, &left):

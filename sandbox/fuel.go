@@ -26,7 +26,7 @@ const (
 	breathFor = 50 * time.Microsecond
 )
 
-// ErrFuel ends a guest that has used up the fuel of its invocation.
+// errFuel ends a guest that has used up the fuel of its invocation.
 var errFuel = errors.New("out of fuel")
 
 func defineRefuel(ctx context.Context, w wazero.Runtime) error {
@@ -45,19 +45,40 @@ func (i *instance) refuel(v *invocation) {
 	if v.parent.Err() != nil || v.overdue() {
 		panic(errInterrupted)
 	}
-	if limit := i.component.binding.Fuel; limit > 0 && i.burnt() > limit {
+	grant := i.nextSlice()
+	if grant <= 0 {
 		panic(errFuel)
 	}
 	i.slices++
 	i.session.yield(i.slices%breath == 0)
-	i.given += slice
-	i.fuel.Set(uint64(int64(i.fuel.Get()) + slice))
+	i.given += grant
+	i.fuel.Set(uint64(int64(i.fuel.Get()) + grant))
 }
 
-// arm grants the slice that an invocation begins with, whichever way into the guest comes first.
+// nextSlice is how much a guest that asks for fuel gets: what it owes (a bulk instruction is charged in one step, however large) and a slice,
+// within the fuel of its invocation. A guest that asks when it was granted all of that gets nothing, and has used it up.
+func (i *instance) nextSlice() int64 {
+	next := slice + max(-int64(i.fuel.Get()), 0)
+	if limit := i.component.binding.Fuel; limit > 0 {
+		next = min(next, int64(limit)-i.given)
+	}
+	return next
+}
+
+// arm grants the slice that an invocation begins with, whichever way into the guest comes first. So where a guest asks for more depends on
+// nothing but what it does.
 func (i *instance) arm() {
 	i.given = slice
-	i.fuel.Set(slice)
+	if limit := i.component.binding.Fuel; limit > 0 {
+		i.given = min(slice, int64(limit))
+	}
+	i.fuel.Set(uint64(i.given))
+}
+
+// overspent tells whether the guest has used more than it may since it last looked at its fuel.
+func (i *instance) overspent() bool {
+	limit := i.component.binding.Fuel
+	return limit > 0 && i.burnt() > limit
 }
 
 // burnt is how many units the guest has used in this invocation.

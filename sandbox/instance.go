@@ -100,6 +100,9 @@ func (i *instance) start() error {
 	if err := i.boot(); err != nil {
 		return err
 	}
+	if c.program.report.Resettable { // other messages do not pay for the start either
+		i.arm()
+	}
 	return c.keepSnapshot(i)
 }
 

@@ -29,6 +29,7 @@ type Result struct {
 	Output    []byte          // up to Delivery.KeepOutput bytes of what the guest printed
 	Truncated int64           // bytes of output that were cut
 	Memory    uint64          // peak of linear memory, bytes
+	Fuel      uint64          // units of fuel that the guest used
 }
 
 // worker is a slot: one goroutine of the pool uses it at a time, from the moment there is work until there is none for it.
@@ -158,7 +159,7 @@ func (w *worker) invoke(t *triggerQueue, m *Message) time.Duration {
 	w.record = telemetry.Record{
 		Trigger: d.Trigger, Message: m.ID, Invocation: d.Invocation, Bytes: len(m.Payload()), Received: m.Received,
 		Waited: began.Sub(m.Received), Ran: ran, Outcome: result.Outcome, Err: result.Err,
-		Output: result.Output, Truncated: result.Truncated, Memory: result.Memory,
+		Output: result.Output, Truncated: result.Truncated, Memory: result.Memory, Fuel: result.Fuel,
 	}
 	w.s.end(&w.record, t, m)
 	t.tenant.landed()

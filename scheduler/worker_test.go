@@ -215,7 +215,7 @@ func TestDelivery(t *testing.T) {
 			}
 			ids[d.Invocation.String()] = true
 			lines = append(lines, text)
-			return scheduler.Result{Output: []byte("out"), Truncated: 1, Memory: 2, Outcome: tenants.Failed, Err: "no"}
+			return scheduler.Result{Output: []byte("out"), Truncated: 1, Memory: 2, Fuel: 5, Outcome: tenants.Failed, Err: "no"}
 		})
 		limits := tenants.Limits{Concurrency: 1}
 		b.apply("a", "app", limited(on(channel("orders:new"), h), limits), limited(on(pattern("orders:*"), h), limits))
@@ -233,7 +233,7 @@ func TestDelivery(t *testing.T) {
 			t.Errorf("ids %v", ids)
 		}
 		for _, in := range b.recorder.History.Last("a", 10) {
-			if in.Channel != "orders:new" || in.Output != "out" || in.Error != "no" || in.Memory != 2 || in.Truncated != 1 || in.Bytes != 3 {
+			if in.Channel != "orders:new" || in.Output != "out" || in.Error != "no" || in.Memory != 2 || in.Fuel != 5 || in.Truncated != 1 || in.Bytes != 3 {
 				t.Errorf("history has %+v", in)
 			}
 		}

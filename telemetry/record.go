@@ -25,6 +25,7 @@ type Record struct {
 	Output     []byte         // the beginning of what the guest printed; valid during the call alone
 	Truncated  int64          // bytes of output that were cut
 	Memory     uint64         // peak of linear memory, bytes
+	Fuel       uint64         // units that the guest used, about one for each instruction
 }
 
 // Recorder owns all Accounts and the history.
@@ -65,6 +66,8 @@ type Account struct {
 	outcomes [tenants.Outcomes]atomic.Int64
 	reasons  [tenants.Reasons]atomic.Int64
 	ranNanos atomic.Int64
+	fuel     atomic.Uint64
+	held     [2]atomic.Uint64 // page-nanoseconds of linear memory, low word first
 	gaps     atomic.Int64
 }
 
@@ -81,7 +84,25 @@ func (a *Account) Record(rec *Record) {
 		a.reasons[rec.Reason].Add(1)
 	}
 	a.ranNanos.Add(int64(rec.Ran))
+	if rec.Fuel > 0 {
+		a.fuel.Add(rec.Fuel)
+	}
+	a.hold(rec.Memory, rec.Ran)
 	a.history.add(rec)
+}
+
+// page is what linear memory grows by, in bytes.
+const page = 64 << 10
+
+// hold counts the memory of one invocation over its time. In pages and nanoseconds one product fits a word; their sum does not for ever.
+func (a *Account) hold(memory uint64, ran time.Duration) {
+	product := (memory / page) * uint64(max(ran, 0))
+	if product == 0 {
+		return
+	}
+	if a.held[0].Add(product) < product {
+		a.held[1].Add(1)
+	}
 }
 
 // Counts is a reading of an Account.
@@ -90,6 +111,8 @@ type Counts struct {
 	Outcomes map[string]int64 `json:"outcomes"`
 	Reasons  map[string]int64 `json:"reasons"`
 	Ran      time.Duration    `json:"ran_ns"`
+	Fuel     uint64           `json:"fuel"`       // units, of all invocations
+	Held     float64          `json:"gb_seconds"` // each invocation's largest memory in GB (1e9 bytes) times its time in seconds
 	Gaps     int64            `json:"gaps"`
 }
 
@@ -103,7 +126,8 @@ func (c Counts) Ended() (n int64) {
 
 // Counts reads the account. Under traffic the numbers are of slightly different instants.
 func (a *Account) Counts() Counts {
-	c := Counts{Outcomes: map[string]int64{}, Reasons: map[string]int64{}, Ran: time.Duration(a.ranNanos.Load()), Gaps: a.gaps.Load()}
+	c := Counts{Outcomes: map[string]int64{}, Reasons: map[string]int64{}, Ran: time.Duration(a.ranNanos.Load()), Fuel: a.fuel.Load(), Gaps: a.gaps.Load()}
+	c.Held = (float64(a.held[1].Load())*(1<<64) + float64(a.held[0].Load())) * (page / 1e9) / 1e9
 	for o := range tenants.Outcomes {
 		c.Outcomes[o.String()] = a.outcomes[o].Load()
 	}
@@ -135,6 +159,7 @@ type Invocation struct {
 	Output    string              `json:"output,omitempty"`
 	Truncated int64               `json:"truncated,omitempty"`
 	Memory    uint64              `json:"memory_bytes,omitempty"`
+	Fuel      uint64              `json:"fuel,omitempty"`
 }
 
 // Keep copies a Record into an Invocation.
@@ -144,7 +169,7 @@ func (rec *Record) Keep() Invocation {
 		Message: rec.Message.String(), Tenant: t.Tenant, App: t.App, Version: t.Version, Component: t.Component,
 		Channel: strings.ToValidUTF8(string(rec.Channel), "\uFFFD"), Target: t.Target.Name, Kind: t.Target.Kind.String(), Bytes: rec.Bytes, Received: rec.Received,
 		QueuedMS: milliseconds(rec.Waited), RanMS: milliseconds(rec.Ran), Outcome: rec.Outcome, Reason: rec.Reason,
-		Error: rec.Err, Output: strings.ToValidUTF8(string(rec.Output), "\uFFFD"), Truncated: rec.Truncated, Memory: rec.Memory,
+		Error: rec.Err, Output: strings.ToValidUTF8(string(rec.Output), "\uFFFD"), Truncated: rec.Truncated, Memory: rec.Memory, Fuel: rec.Fuel,
 	}
 	if rec.Invocation != (tenants.InvocationID{}) {
 		in.ID = rec.Invocation.String()

@@ -34,8 +34,8 @@ func TestCounts(t *testing.T) {
 	account.Gap()
 	mine := trigger("a", "x")
 	for _, rec := range []telemetry.Record{
-		{Outcome: tenants.Handled, Ran: 2 * time.Second},
-		{Outcome: tenants.Handled, Ran: time.Second},
+		{Outcome: tenants.Handled, Ran: 2 * time.Second, Fuel: 1000, Memory: 1000 << 16},
+		{Outcome: tenants.Handled, Ran: time.Second, Fuel: 1<<40 + 1, Memory: 4 << 30},
 		{Outcome: tenants.Failed, Err: "trap"},
 		{Outcome: tenants.Dropped, Reason: tenants.Oldest},
 		{Outcome: tenants.Dropped, Reason: tenants.Stopping},
@@ -45,7 +45,7 @@ func TestCounts(t *testing.T) {
 		account.Record(&rec)
 	}
 	c := account.Counts()
-	if c.Received != 7 || c.Ended() != 6 || c.Ran != 3*time.Second || c.Gaps != 1 {
+	if c.Received != 7 || c.Ended() != 6 || c.Ran != 3*time.Second || c.Gaps != 1 || c.Fuel != 1<<40+1001 || c.Held != 0.131072+4.294967296 {
 		t.Errorf("%+v", c)
 	}
 	outcomes := map[string]int64{"handled": 2, "failed": 1, "timed_out": 0, "throttled": 1, "dropped": 2, "expired": 0, "dead_lettered": 0}
@@ -67,7 +67,7 @@ func TestKeep(t *testing.T) {
 	rec := telemetry.Record{
 		Trigger: trigger("a", "orders:*"), Message: tenants.MessageID{15: 1}, Invocation: tenants.InvocationID{15: 2}, Channel: channel, Bytes: 3,
 		Received: epoch, Waited: 1500 * time.Microsecond, Ran: 2 * time.Millisecond, Outcome: tenants.Failed, Err: "exit 1",
-		Output: output, Truncated: 4, Memory: 65536,
+		Output: output, Truncated: 4, Memory: 65536, Fuel: 77,
 	}
 	in := rec.Keep()
 	clear(channel)
@@ -75,7 +75,7 @@ func TestKeep(t *testing.T) {
 	want := telemetry.Invocation{
 		ID: "inv_00000000000000000000000002", Message: "msg_00000000000000000000000001", Tenant: "a", App: "shop", Version: "sha256:1",
 		Component: "mailer", Channel: "orders:\uFFFD", Target: "orders:*", Kind: "pattern", Bytes: 3, Received: epoch, QueuedMS: 1.5, RanMS: 2,
-		Outcome: tenants.Failed, Error: "exit 1", Output: "caf\uFFFD", Truncated: 4, Memory: 65536,
+		Outcome: tenants.Failed, Error: "exit 1", Output: "caf\uFFFD", Truncated: 4, Memory: 65536, Fuel: 77,
 	}
 	if in != want {
 		t.Errorf("got  %+v\nwant %+v", in, want)

@@ -39,6 +39,7 @@ type Limits struct {
 	Concurrency int           // invocations at once; default 16; 1 keeps publish order
 	Timeout     time.Duration // of one invocation; default 30 s
 	Memory      uint64        // bytes of linear memory; default 128 MiB
+	Fuel        uint64        // units of one invocation, about one for each instruction; default unlimited
 	Overflow    Overflow      // of the tenant's queue; default DropNewest
 	MaxWait     time.Duration // in the queue, then expired; default unlimited
 }
@@ -72,7 +73,7 @@ type Policy struct {
 	QueueBytes  int64   // payload and channel bytes waiting, plus 256 for each delivery; default 64 MiB
 	Rate        float64 // deliveries admitted per second; 0 means unlimited
 	Burst       int     // deliveries admitted at once above Rate; default one second's worth
-	Max         Limits  // ceilings for what a manifest may ask; zero fields mean the default is also the ceiling
+	Max         Limits  // ceilings for what a manifest may ask; zero fields mean the default is also the ceiling; for Fuel and MaxWait that there is none
 	Grants      Grants  // what it may reach and keep
 }
 

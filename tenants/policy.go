@@ -30,6 +30,7 @@ func (p Policy) Check() error {
 	c.between("/max/concurrency", int64(p.Max.Concurrency), 0, 1_000_000)
 	c.between("/max/timeout", int64(p.Max.Timeout), 0, 1<<62)
 	c.between("/max/memory", int64(min(p.Max.Memory, 1<<62)), 0, 4<<30)
+	c.between("/max/fuel", int64(min(p.Max.Fuel, 1<<63-1)), 0, 1<<63-1)
 	c.between("/max/max_wait", int64(p.Max.MaxWait), 0, 1<<62)
 	p.Grants.check(&c, "/grants")
 	return c.err()

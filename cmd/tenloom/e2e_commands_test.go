@@ -131,7 +131,9 @@ source = "not-built-yet.wasm"
 		code           int
 		stdout, stderr string // the latter in part
 	}{
-		{[]string{"evil", "-d", "success"}, exitOK, "", "handled in "},
+		{[]string{"evil", "-d", "success"}, exitOK, "", " units of fuel\n"},
+		{[]string{"evil", "-d", "success", "--json"}, exitOK, "{\n  \"component\": \"evil\",\n  \"outcome\": \"handled\",\n  \"duration_ms\": ", ""},
+		{[]string{"evil", "-d", "trap", "--json"}, exitFailed, "{\n  \"component\": \"evil\",\n  \"outcome\": \"failed\",\n  \"error\": \"wasm error: unreachable", ""},
 		{[]string{"evil", "-d", "print"}, exitOK, strings.Repeat(strings.Repeat("x", 99)+"\n", 10), ""},
 		{[]string{"evil", "-d", "error"}, exitFailed, "", "Error: evil: handler returned an error\n"},
 		{[]string{"evil", "-d", "trap"}, exitFailed, "half way", "Error: evil: wasm error: unreachable"},

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -104,6 +105,9 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// took is what "-v" says of a request that differs each time.
+var took = regexp.MustCompile(`in [0-9.]+ m?s\b`)
+
 func runScript(t *testing.T, input string) string {
 	args, stdin, api := parseScript(t, input)
 	server := httptest.NewServer(api)
@@ -117,7 +121,7 @@ func runScript(t *testing.T, input string) string {
 	root.SetErr(&stderr)
 	code := execute(context.Background(), root)
 	got := fmt.Sprintf("--- requests\n%s--- stdout\n%s--- stderr\n%s--- exit %d\n", api.requests.String(), stdout.String(), stderr.String(), code)
-	return strings.ReplaceAll(got, server.URL, defaultServer)
+	return strings.ReplaceAll(took.ReplaceAllString(got, "in TIME"), server.URL, defaultServer)
 }
 
 func parseScript(t *testing.T, input string) (args []string, stdin string, api *platformAPI) {

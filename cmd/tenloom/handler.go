@@ -50,7 +50,7 @@ func (s *session) Close() {
 // Invoke implements scheduler.Session.
 func (s *session) Invoke(ctx context.Context, d *scheduler.Delivery) scheduler.Result {
 	r := s.run.Invoke(ctx, sandbox.Call{Payload: d.Payload(), Attributes: d, Began: d.Began, KeepOutput: d.KeepOutput})
-	out := scheduler.Result{Outcome: r.Outcome, Output: r.Output, Truncated: r.Truncated, Memory: r.Memory}
+	out := scheduler.Result{Outcome: r.Outcome, Output: r.Output, Truncated: r.Truncated, Memory: r.Memory, Fuel: r.Fuel}
 	if r.Err != nil {
 		out.Err = named(r.Err, d.Trigger.Component)
 		s.failed(d, out)

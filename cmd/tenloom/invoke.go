@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +33,8 @@ func invokeCommand(g *globals) *cobra.Command {
 		Short: "Run one handler on one payload, without Redis",
 		Long: `Run one handler of the application in --dir on one payload, print what it prints, and end 0 when it answered ok, 1 otherwise.
 
+With --json it prints a document instead: outcome, error, output, duration, memory and fuel.
+
 No trigger is subscribed. A handler that calls Redis meets an empty one that lives as long as the command, or the one of --redis.`,
 		Example: "  tenloom invoke greet -d '{\"name\":\"Ada\"}'\n  tenloom invoke mailer -d @order.json --variable key=secret",
 		Args:    wantArgs(1, 1),
@@ -49,6 +52,10 @@ No trigger is subscribed. A handler that calls Redis meets an empty one that liv
 }
 
 func invoke(cmd *cobra.Command, g *globals, component string, f invokeFlags) error {
+	out, err := g.screen(cmd)
+	if err != nil {
+		return err
+	}
 	payload, err := readData(cmd.InOrStdin(), f.data)
 	if err != nil {
 		return err
@@ -73,14 +80,45 @@ func invoke(cmd *cobra.Command, g *globals, component string, f invokeFlags) err
 		Payload: payload, Attributes: invoked{channel: f.channel}, KeepOutput: 1 << 20,
 	})
 	took := time.Since(began)
+	if out.isJSON() {
+		return printInvoked(out, r, took, component)
+	}
 	if _, err := cmd.OutOrStdout().Write(r.Output); err != nil {
 		return err
 	}
-	g.hint(cmd, "%s in %s, %s of memory", r.Outcome, millis(float64(took.Microseconds())/1000), size(int64(r.Memory)))
+	g.hint(cmd, "%s in %s, %s of memory, %d units of fuel", r.Outcome, millis(float64(took.Microseconds())/1000), size(int64(r.Memory)), r.Fuel)
 	if r.Err != nil {
-		return fail(exitFailed, "%s: %w", component, r.Err)
+		return fail(exitFailed, "%s: %s", component, named(r.Err, tenants.ComponentID(component)))
 	}
 	return nil
+}
+
+// printInvoked prints the document of "invoke --json"; its names are those of the API's invocations.
+func printInvoked(out screen, r sandbox.Result, took time.Duration, component string) error {
+	doc := struct {
+		Component string          `json:"component"`
+		Outcome   tenants.Outcome `json:"outcome"`
+		Error     string          `json:"error,omitempty"`
+		RanMS     float64         `json:"duration_ms"`
+		Memory    uint64          `json:"memory_bytes"`
+		Fuel      uint64          `json:"fuel"`
+		Output    string          `json:"output"`
+		Truncated int64           `json:"truncated,omitempty"`
+	}{
+		Component: component, Outcome: r.Outcome, RanMS: float64(took.Microseconds()) / 1000, Memory: r.Memory, Fuel: r.Fuel,
+		Output: strings.ToValidUTF8(string(r.Output), "\uFFFD"), Truncated: r.Truncated,
+	}
+	if r.Err != nil {
+		doc.Error = named(r.Err, tenants.ComponentID(component))
+	}
+	text, err := json.Marshal(doc)
+	if err != nil {
+		return fmt.Errorf("print the result: %w", err)
+	}
+	if err := out.json(text); err != nil || r.Err == nil {
+		return err
+	}
+	return &exitError{code: exitFailed}
 }
 
 // invoked answers what a guest asks about a message that Redis did not send.

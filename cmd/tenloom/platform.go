@@ -176,7 +176,7 @@ func (p *platform) load(ctx context.Context, u deploy.Unit) error {
 		return err
 	}
 	bound := program.Bind(sandbox.Binding{
-		Host: host, Env: u.Component.Environment, Files: u.Files, Memory: u.Limits.Memory, Timeout: u.Limits.Timeout,
+		Host: host, Env: u.Component.Environment, Files: u.Files, Memory: u.Limits.Memory, Timeout: u.Limits.Timeout, Fuel: u.Limits.Fuel,
 		Lines: func(l sandbox.Line) { p.line(u, l.Stream, l.Text) },
 	})
 	if err := bound.Check(ctx); err != nil {

@@ -84,6 +84,8 @@ type publishDelivery struct {
 	DurationMS float64 `json:"duration_ms"`
 	Output     string  `json:"output"`
 	Truncated  int64   `json:"truncated"` // bytes of output that were cut
+	Memory     uint64  `json:"memory_bytes"`
+	Fuel       uint64  `json:"fuel"`
 	Invocation string  `json:"invocation"`
 }
 
@@ -97,6 +99,7 @@ type nearChannel struct {
 type publisher struct {
 	client  *client
 	screen  screen
+	verbose bool // show what the handlers used
 	hint    func(format string, args ...any)
 	request publishRequest
 	count   int
@@ -131,7 +134,7 @@ func newPublisher(g *globals, cmd *cobra.Command, f publishFlags, args []string)
 		return nil, err
 	}
 	return &publisher{
-		client: c, screen: s, hint: func(format string, a ...any) { g.hint(cmd, format, a...) },
+		client: c, screen: s, verbose: g.verbose, hint: func(format string, a ...any) { g.hint(cmd, format, a...) },
 		request: newPublishRequest(args[0], payload, f), count: f.count, pause: pause, wait: f.wait,
 	}, nil
 }
@@ -241,6 +244,9 @@ func (p *publisher) print(answer publishAnswer, doc []byte) error {
 // row is one delivery. The last cell stands apart by one space more.
 func (p *publisher) row(d publishDelivery) []string {
 	row := []string{p.outcome(d.Outcome), p.handler(d), millis(d.DurationMS)}
+	if p.verbose && d.Invocation != "" {
+		row = append(row, size(int64(d.Memory)), fmt.Sprintf("%d fuel", d.Fuel))
+	}
 	if text := d.said(); text != "" && p.screen.format == "table" {
 		row = append(row, " "+text)
 	} else if text != "" {

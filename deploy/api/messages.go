@@ -42,6 +42,8 @@ type delivery struct {
 	DurationMS float64             `json:"duration_ms"`
 	Output     string              `json:"output"`
 	Truncated  int64               `json:"truncated"`
+	Memory     uint64              `json:"memory_bytes"`
+	Fuel       uint64              `json:"fuel"`
 	Invocation string              `json:"invocation"`
 }
 
@@ -94,7 +96,7 @@ func (s *server) send(ctx context.Context, on Server, m message) (publishAnswer,
 	for _, in := range follow.Wait(waiting) {
 		deliveries = append(deliveries, delivery{
 			App: in.App, Component: in.Component, Version: in.Version, Outcome: in.Outcome, Reason: in.Reason, Error: in.Error,
-			QueuedMS: in.QueuedMS, DurationMS: in.RanMS, Output: in.Output, Truncated: in.Truncated, Invocation: in.ID,
+			QueuedMS: in.QueuedMS, DurationMS: in.RanMS, Output: in.Output, Truncated: in.Truncated, Memory: in.Memory, Fuel: in.Fuel, Invocation: in.ID,
 		})
 	}
 	slices.SortFunc(deliveries, func(a, b delivery) int {

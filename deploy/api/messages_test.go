@@ -400,6 +400,8 @@ func TestTriggersAndUsage(t *testing.T) {
 			Outcomes, Reasons map[string]int64
 			Gaps              int64
 			Ran               int64 `json:"ran_ns"`
+			Fuel              *uint64
+			Held              *float64 `json:"gb_seconds"`
 		}
 		Load struct {
 			Queued   int
@@ -408,7 +410,7 @@ func TestTriggersAndUsage(t *testing.T) {
 		}
 	}
 	st.do("GET", "usage", "").decode(t, &usage)
-	if usage.Counts.Received != 1 || usage.Counts.Outcomes["handled"] != 1 || usage.Load.Queued != 0 {
+	if usage.Counts.Received != 1 || usage.Counts.Outcomes["handled"] != 1 || usage.Load.Queued != 0 || usage.Counts.Fuel == nil || usage.Counts.Held == nil {
 		t.Errorf("%+v", usage)
 	}
 	for path, want := range map[string]string{"triggers": `{"data":[]}`, "usage": `"received":0`} {

@@ -278,6 +278,8 @@ type answer struct {
 		QueuedMS                                                            float64 `json:"queued_ms"`
 		DurationMS                                                          float64 `json:"duration_ms"`
 		Truncated                                                           int64
+		Memory                                                              uint64 `json:"memory_bytes"`
+		Fuel                                                                uint64
 	}
 	Near []struct {
 		Channel  string

@@ -173,6 +173,7 @@ func (r *renderer) tool(t manifest.Tool) {
 	add("isolation %v", t.Isolation != "", func() any { return t.Isolation })
 	add("timeout %v", t.Timeout != nil, func() any { return *t.Timeout })
 	add("memory %v", t.Memory != nil, func() any { return *t.Memory })
+	add("fuel %v", t.Fuel != nil, func() any { return *t.Fuel })
 	add("overflow %v", t.Overflow != nil, func() any { return *t.Overflow })
 	add("max_wait %v", t.MaxWait != nil, func() any { return *t.MaxWait })
 	add("retry %+v", t.Retry != nil, func() any { return *t.Retry })

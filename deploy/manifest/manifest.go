@@ -142,6 +142,7 @@ type Tool struct {
 	Isolation   string // "fresh" or "reuse"
 	Timeout     *time.Duration
 	Memory      *uint64 // bytes
+	Fuel        *uint64 // units of one invocation, from 1
 	Overflow    *tenants.Overflow
 	MaxWait     *time.Duration
 	Retry       *Retry // with Stream only

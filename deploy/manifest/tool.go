@@ -34,7 +34,7 @@ func (d *decoder) tools(to *Tool) reader {
 }
 
 // toolKeys are the keys of [tool.tenloom], for people who write them one table too high.
-var toolKeys = []string{"pattern", "sharded", "stream", "group", "concurrency", "isolation", "timeout", "memory", "overflow", "max_wait", "retry", "dead_letter"}
+var toolKeys = []string{"pattern", "sharded", "stream", "group", "concurrency", "isolation", "timeout", "memory", "fuel", "overflow", "max_wait", "retry", "dead_letter"}
 
 func (d *decoder) tenloom(path string, v *node, t *Tool) {
 	d.table(path, v,
@@ -51,6 +51,7 @@ func (d *decoder) tenloom(path string, v *node, t *Tool) {
 		}),
 		may("timeout", d.duration(&t.Timeout)),
 		may("memory", func(path string, v *node) { t.Memory = d.bytes(path, v) }),
+		may("fuel", d.units(&t.Fuel)),
 		may("overflow", func(path string, v *node) {
 			if !d.is(path, v, text) {
 				return
@@ -102,6 +103,7 @@ func (d *decoder) completeTool(path string, v *node, t *Tool) {
 	t.Concurrency = first(t.Concurrency, def.Concurrency)
 	t.Timeout = first(t.Timeout, def.Timeout)
 	t.Memory = first(t.Memory, def.Memory)
+	t.Fuel = first(t.Fuel, def.Fuel)
 	t.Overflow = first(t.Overflow, def.Overflow)
 	t.MaxWait = first(t.MaxWait, def.MaxWait)
 	if t.Isolation == "" {
@@ -166,6 +168,16 @@ func (d *decoder) duration(to **time.Duration) reader {
 			d.fault(v.at, path, `write a number and a unit: "500ms", "5s", "1m30s"`, "%q is not a duration greater than zero", clip(v.text))
 		}
 		*to = &n
+	}
+}
+
+// units reads a whole number from 1, as large as TOML has them.
+func (d *decoder) units(to **uint64) reader {
+	return func(path string, v *node) {
+		if n := d.count(path, v, math.MaxInt64); n != nil {
+			units := uint64(*n)
+			*to = &units
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ c echo-a echo.c
 c echo-b echo.c -DSHAPE_B
 c evil evil.c
 c reader reader.c
+c spend spend.c -mbulk-memory
 for source in "$here"/*.wat; do
 	wat2wasm --debug-names -o "$out/$(basename "$source" .wat).wasm" "$source"
 done
