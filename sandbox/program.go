@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,8 +49,9 @@ const listed = 32
 type Program struct {
 	runtime  *Runtime
 	digest   [sha256.Size]byte
-	filed    func() (wazero.CompiledModule, error) // the same code for components with files, compiled at first use
+	filed    func() (wazero.CompiledModule, error) // the same code for components with files, from the first use on
 	compiled wazero.CompiledModule
+	files    []string // that hold it in the cache
 	abi      abi
 	post     string // name of the handler's post-return function, "" where there is none
 	starts   string // "_initialize" where it is exported
@@ -57,14 +59,20 @@ type Program struct {
 	imports  []string
 	memory   uint64 // bytes that an instance needs at least
 
-	references int // guarded by Runtime.mu
+	references int                   // guarded by Runtime.mu
+	other      wazero.CompiledModule // filed's, nil where it was not used; guarded by Runtime.mu
 }
 
-// newProgram holds a compiled module against what a guest must export and may import.
-func newProgram(r *Runtime, digest [sha256.Size]byte, metered []byte, compiled wazero.CompiledModule, report rewrite.Report) (*Program, error) {
+// newProgram holds a compiled module against what a guest must export and may import. The bytes are those that compiled was made of: a
+// rewritten module or its outline.
+func newProgram(r *Runtime, digest [sha256.Size]byte, wasm []byte, compiled wazero.CompiledModule, report rewrite.Report) (*Program, error) {
 	p := &Program{runtime: r, digest: digest, compiled: compiled, memory: report.MemoryMin << 16, report: report}
-	p.filed = sync.OnceValues(func() (wazero.CompiledModule, error) { // from the cache: the compiler has seen these bytes
-		return r.filed.CompileModule(context.Background(), metered)
+	p.filed = sync.OnceValues(func() (wazero.CompiledModule, error) {
+		c, err := r.filed.CompileModule(onlyCached, wasm) // as long as compiled is open, the code is in wazero's memory
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		p.other = c
+		return c, err
 	})
 	if err := p.findHandler(); err != nil {
 		return nil, err
@@ -206,7 +214,12 @@ func (p *Program) Close() error {
 		return nil
 	}
 	delete(r.programs, p.digest)
-	if err := p.compiled.Close(context.Background()); err != nil {
+	r.cache.release(p.files)
+	err := p.compiled.Close(context.Background())
+	if p.other != nil {
+		err = errors.Join(err, p.other.Close(context.Background()))
+	}
+	if err != nil {
 		return fmt.Errorf("close program: %w", err)
 	}
 	return nil

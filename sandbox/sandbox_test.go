@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tenloom/tenloom/sandbox"
 )
@@ -19,6 +20,9 @@ func newRuntime(t testing.TB, c sandbox.Config) *sandbox.Runtime {
 	t.Helper()
 	if c.Log == nil {
 		c.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
+	if c.CompileTime == 0 {
+		c.CompileTime = time.Hour // the race detector makes the compiler twenty times slower
 	}
 	r, err := sandbox.New(context.Background(), c)
 	if err != nil {

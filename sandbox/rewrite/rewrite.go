@@ -11,7 +11,10 @@
 // the same run uses the same, however it was sliced. A trap may lose what a function counted since it last looked: at most a slice.
 package rewrite
 
-import "cmp"
+import (
+	"cmp"
+	"fmt"
+)
 
 // Version names what Module makes of a module: part of the key under which its results are kept.
 const Version = 1
@@ -32,6 +35,17 @@ type Options struct {
 	RefuelName   string // default "refuel"
 	TailCalls    bool   // let tail calls pass, for a runtime that has them enabled
 }
+
+func (o Options) withDefaults() Options {
+	o.Limits = o.Limits.withDefaults()
+	o.RefuelModule = cmp.Or(o.RefuelModule, "tenloom")
+	o.RefuelName = cmp.Or(o.RefuelName, "refuel")
+	return o
+}
+
+// Fingerprint names what Module makes of a module under these options: it differs where the result may. Together with a module's digest it is
+// the key under which a result may be kept.
+func (o Options) Fingerprint() string { return fmt.Sprintf("%d %+v", Version, o.withDefaults()) }
 
 // Report is what the host needs to know of a rewritten module.
 type Report struct {
@@ -72,9 +86,7 @@ type Table struct {
 // Module holds wasm against the limits and rewrites it. The error is an *Error. Time is linear in the bytes given; memory too, at most some
 // Limits.Growth times as much.
 func Module(wasm []byte, o Options) ([]byte, Report, error) {
-	o.Limits = o.Limits.withDefaults()
-	o.RefuelModule = cmp.Or(o.RefuelModule, "tenloom")
-	o.RefuelName = cmp.Or(o.RefuelName, "refuel")
+	o = o.withDefaults()
 	m, err := survey(wasm, o)
 	if err != nil {
 		return nil, Report{}, err
