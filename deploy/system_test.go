@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tenloom/tenloom/deploy"
 	"github.com/tenloom/tenloom/deploy/manifest"
@@ -36,7 +37,7 @@ type running struct {
 
 func newRunning(t testing.TB) *running {
 	t.Helper()
-	runtime, err := sandbox.New(context.Background(), sandbox.Config{Log: slog.New(slog.DiscardHandler)})
+	runtime, err := sandbox.New(context.Background(), sandbox.Config{Log: slog.New(slog.DiscardHandler), CompileTime: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

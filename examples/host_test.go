@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -90,7 +91,7 @@ func (h *host) bind(t *testing.T, wasm []byte) *sandbox.Component {
 
 // runtime is one for all tests of the package, so that a large guest is compiled once.
 var runtime = sync.OnceValues(func() (*sandbox.Runtime, error) {
-	return sandbox.New(context.Background(), sandbox.Config{Log: slog.New(slog.DiscardHandler)})
+	return sandbox.New(context.Background(), sandbox.Config{Log: slog.New(slog.DiscardHandler), CompileTime: time.Hour})
 })
 
 func TestMain(m *testing.M) {

@@ -12,6 +12,7 @@ import (
 
 func checkCommand(g *globals) *cobra.Command {
 	var variables variableFlags
+	var compiling compileFlags
 	cmd := &cobra.Command{
 		Use:   "check [DIR]",
 		Short: "Check an application without running it: manifest, modules, imports, limits",
@@ -24,14 +25,15 @@ variables, every module's exports and imports, the allow lists and the limits. A
 			if len(args) == 1 {
 				dir = args[0]
 			}
-			return check(cmd, g, dir, variables)
+			return check(cmd, g, dir, variables, compiling)
 		},
 	}
 	variables.add(cmd)
+	compiling.add(cmd)
 	return cmd
 }
 
-func check(cmd *cobra.Command, g *globals, dir string, variables variableFlags) error {
+func check(cmd *cobra.Command, g *globals, dir string, variables variableFlags, compiling compileFlags) error {
 	out, err := g.screen(cmd)
 	if err != nil {
 		return err
@@ -43,7 +45,7 @@ func check(cmd *cobra.Command, g *globals, dir string, variables variableFlags) 
 	for _, w := range m.Warnings {
 		g.hint(cmd, "Warning: %v", w)
 	}
-	p, closePlatform, err := localPlatform(cmd, g, m, "", variables)
+	p, closePlatform, err := localPlatform(cmd, g, m, "", variables, compiling)
 	if err != nil {
 		return err
 	}

@@ -39,10 +39,10 @@ var program = sync.OnceValues(func() (path string, err error) {
 	return path, nil
 })
 
-// programEnv spares programs that were built with the race detector the second that it waits before they end. A race makes 66 their exit
-// code.
+// programEnv spares programs that were built with the race detector the second that it waits before they end, and gives them time to compile.
+// A race makes 66 their exit code.
 func programEnv(env []string) []string {
-	return append(append(os.Environ(), "GORACE=atexit_sleep_ms=0"), env...)
+	return append(append(os.Environ(), "GORACE=atexit_sleep_ms=0", "TENLOOM_COMPILE_TIME=1h"), env...)
 }
 
 // transcript is what a process has printed on one stream so far.

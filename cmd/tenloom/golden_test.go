@@ -16,11 +16,14 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tenloom/tenloom/sandbox"
 )
 
 var update = flag.Bool("update", false, "write the outputs into the golden files")
 
 func TestMain(m *testing.M) {
+	sandbox.CompileMain()
 	os.Setenv("TZ", "UTC") // read at the first local time; a write to time.Local would race with the timers that packages have started
 	for _, name := range []string{"TENLOOM_SERVER", "TENLOOM_TENANT", "NO_COLOR", "CI"} {
 		os.Unsetenv(name)

@@ -24,6 +24,7 @@ import (
 type invokeFlags struct {
 	dir, data, redis, channel string
 	variables                 variableFlags
+	compiling                 compileFlags
 }
 
 func invokeCommand(g *globals) *cobra.Command {
@@ -48,6 +49,7 @@ No trigger is subscribed. A handler that calls Redis meets an empty one that liv
 	flags.StringVar(&f.channel, "channel", "invoke", "what the handler is told as its channel (tenloom_channel)")
 	flags.StringVar(&f.redis, "redis", os.Getenv("TENLOOM_REDIS"), "Redis that the handler's calls go to (TENLOOM_REDIS)")
 	f.variables.add(cmd)
+	f.compiling.add(cmd)
 	return cmd
 }
 
@@ -67,7 +69,7 @@ func invoke(cmd *cobra.Command, g *globals, component string, f invokeFlags) err
 	if err := only(m, component); err != nil {
 		return err
 	}
-	p, closePlatform, err := localPlatform(cmd, g, m, f.redis, f.variables)
+	p, closePlatform, err := localPlatform(cmd, g, m, f.redis, f.variables, f.compiling)
 	if err != nil {
 		return err
 	}
@@ -173,7 +175,7 @@ const maxData = 64 << 20 // bytes of a payload given by hand
 
 // localPlatform is a platform for commands that run guests in this process without subscribing to anything. Compiled code is kept beside
 // the application where "up" has made a place for it.
-func localPlatform(cmd *cobra.Command, g *globals, m *manifest.Manifest, redis string, variables variableFlags) (*platform, func(), error) {
+func localPlatform(cmd *cobra.Command, g *globals, m *manifest.Manifest, redis string, variables variableFlags, compiling compileFlags) (*platform, func(), error) {
 	given, err := variables.providers()
 	if err != nil {
 		return nil, nil, err
@@ -187,7 +189,7 @@ func localPlatform(cmd *cobra.Command, g *globals, m *manifest.Manifest, redis s
 		cache = ""
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level(g)}))
-	p, err := newPlatform(cmd.Context(), platformConfig{manifest: m, redis: redis, variables: given, cacheDir: cache, log: log})
+	p, err := newPlatform(cmd.Context(), platformConfig{manifest: m, redis: redis, variables: given, compiling: compiling, cacheDir: cache, log: log})
 	if err != nil {
 		stopRedis()
 		return nil, nil, err

@@ -52,9 +52,10 @@ type platformConfig struct {
 	redis     string             // URL of the main server
 	embedded  string             // host:port of the embedded Redis, "" where there is none
 	variables []secrets.Provider // in the order in which they are asked
-	cacheDir  string             // compiled code; "" keeps none
-	logDir    string             // of the guests' output; "" keeps none
-	echo      io.Writer          // a copy of the guests' output; may be nil
+	compiling compileFlags
+	cacheDir  string    // compiled code; "" keeps none
+	logDir    string    // of the guests' output; "" keeps none
+	echo      io.Writer // a copy of the guests' output; may be nil
 	log       *slog.Logger
 }
 
@@ -70,7 +71,11 @@ func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error)
 	}()
 	endpoint.LogTo(c.log)
 	p.resolver = secrets.NewResolver(declared(c.manifest), c.variables...)
-	if p.runtime, err = sandbox.New(ctx, sandbox.Config{CacheDir: c.cacheDir, Log: c.log}); err != nil {
+	compiling, err := c.compiling.config(sandbox.Config{CacheDir: c.cacheDir, Log: c.log})
+	if err != nil {
+		return nil, err
+	}
+	if p.runtime, err = sandbox.New(ctx, compiling); err != nil {
 		return nil, err
 	}
 	if p.scheduler, err = scheduler.New(scheduler.Config{Recorder: p.recorder, Log: c.log}); err != nil {

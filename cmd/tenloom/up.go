@@ -40,6 +40,7 @@ type upFlags struct {
 	ephemeral bool
 	build     bool
 	variables variableFlags
+	compiling compileFlags
 }
 
 func upCommand(g *globals) *cobra.Command {
@@ -68,6 +69,7 @@ manifest or a handler names them; with --redis URL, that server does. Other addr
 	flags.BoolVar(&f.build, "build", false, "run the components' build commands first")
 	flags.BoolVar(&f.ephemeral, "ephemeral", false, "keep nothing after the end")
 	f.variables.add(cmd)
+	f.compiling.add(cmd)
 	return cmd
 }
 
@@ -110,7 +112,7 @@ func up(ctx context.Context, out, messages io.Writer, g *globals, f upFlags) (er
 		echo = messages
 	}
 	p, err := newPlatform(ctx, platformConfig{
-		manifest: m, redis: redis, embedded: embeddedName(f.redis, redis), variables: given, cacheDir: filepath.Join(app.state, "cache"), logDir: app.logs, echo: echo, log: log,
+		manifest: m, redis: redis, embedded: embeddedName(f.redis, redis), variables: given, compiling: f.compiling, cacheDir: filepath.Join(app.state, "cache"), logDir: app.logs, echo: echo, log: log,
 	})
 	if err != nil {
 		return err
