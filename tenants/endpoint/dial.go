@@ -3,35 +3,37 @@ package endpoint
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strings"
-	"time"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
-
-// dialTimeout bounds one attempt to connect, TLS handshake included.
-const dialTimeout = 5 * time.Second
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// dial connects with connect (nil means the system's dialer) and does TLS on top. TLS is done here and not by go-redis, because go-redis
-// speaks plain text over what a custom Dialer gives it, and because its own handshake does not end with the context.
-func (o *Options) dial(ctx context.Context, connect dialFunc) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+// dial connects to addr with connect (nil means the system's dialer) and does TLS on top. TLS is done here and not by go-redis, because
+// go-redis speaks plain text over what a custom Dialer gives it, and because its own handshake does not end with the context.
+func (o *Options) dial(ctx context.Context, connect dialFunc, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.config.DialTimeout)
 	defer cancel()
 	if connect == nil {
 		connect = (&net.Dialer{}).DialContext
 	}
-	plain, err := connect(ctx, "tcp", o.Name())
-	if err != nil || !o.tls {
+	plain, err := connect(ctx, "tcp", addr)
+	if err != nil || o.tls == nil {
 		return plain, err
 	}
-	secure := tls.Client(plain, &tls.Config{ServerName: o.host, MinVersion: tls.VersionTLS12})
+	config := o.tls.Clone()
+	if config.ServerName == "" {
+		if config.ServerName, _, err = net.SplitHostPort(addr); err != nil {
+			return nil, errors.Join(err, ignoreClosed(plain.Close()))
+		}
+	}
+	secure := tls.Client(plain, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", errHandshake, err), ignoreClosed(plain.Close()))
 	}
@@ -40,21 +42,116 @@ func (o *Options) dial(ctx context.Context, connect dialFunc) (net.Conn, error) 
 
 var errHandshake = errors.New("TLS handshake")
 
-// explain says which server, and what to do about the error where that is known, and takes the password out wherever it came from: a server
+// login is a credential as it was given for one dial.
+type login struct{ user, password string }
+
+// login asks for the credential in force.
+func (o *Options) login(ctx context.Context) (login, error) {
+	user, password, err := o.credentials(ctx)
+	if err != nil {
+		return login{}, fmt.Errorf("ask for the credential of %s: %w", o.Name(), err)
+	}
+	return login{user, password}, nil
+}
+
+// short are options of a client with one socket, for questions to a Sentinel or a node: connected once, asked once, for at most a while.
+func (o *Options) short(connect dialFunc, addr string) *redis.Options {
+	return &redis.Options{
+		Addr: addr, Protocol: 2,
+		Dialer: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			c, err := o.dial(ctx, connect, addr)
+			return c, o.explain("connect to "+addr, login{}, err)
+		},
+		DialTimeout: o.config.DialTimeout, DialerRetries: 1, MaxRetries: -1,
+		ReadTimeout: questionTimeout, WriteTimeout: questionTimeout, PoolTimeout: questionTimeout, ContextTimeoutEnabled: true,
+		PoolSize: 1, MaxActiveConns: 1, PipelinePoolSize: -1, ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
+		DisableIdentity:          true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+}
+
+// ask makes a client's credentials those in force at each dial, and remembers the last for explanations.
+func (o *Options) ask(last *atomic.Pointer[login]) func(context.Context) (string, string, error) {
+	return func(ctx context.Context) (string, string, error) {
+		l, err := o.login(ctx)
+		last.Store(&l)
+		return l.user, l.password, err
+	}
+}
+
+// explainer is a hook that says which server refused a log-in, as whom, and what to do about it.
+type explainer struct {
+	o    *Options
+	last atomic.Pointer[login]
+}
+
+func (e *explainer) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (e *explainer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if name := cmd.Name(); err == nil || name == "hello" || name == "auth" { // go-redis falls back from one to the other by their errors
+			return err
+		}
+		return e.explain(err)
+	}
+}
+
+func (e *explainer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error { return e.explain(next(ctx, cmds)) }
+}
+
+// explain leaves ordinary errors of commands as they are.
+func (e *explainer) explain(err error) error {
+	if err == nil || errors.Is(err, redis.Nil) {
+		return err
+	}
+	l := e.last.Load()
+	if l == nil {
+		l = &login{}
+	}
+	if redis.HasErrorPrefix(err, "NOAUTH") || redis.HasErrorPrefix(err, "WRONGPASS") || remoteAlert(err) != "" {
+		return e.o.explain("log in to "+e.o.Name()+as(*l), *l, err)
+	}
+	return scrub(err, l.password)
+}
+
+// as says as whom one logs in.
+func as(l login) string {
+	switch {
+	case l.user != "":
+		return fmt.Sprintf(" as user %q", l.user)
+	case l.password != "":
+		return " as the default user"
+	}
+	return ""
+}
+
+// explain says what was tried, and what to do about the error where that is known, and takes the password out wherever it came from: a server
 // that does not know HELLO or AUTH quotes its arguments.
-func (o *Options) explain(did string, err error) error {
+func (o *Options) explain(did string, l login, err error) error {
 	if err == nil {
 		return nil
 	}
 	if next := o.next(err); next != "" {
-		err = fmt.Errorf("%s %s: %w; %s", did, o.Name(), err, next)
+		err = fmt.Errorf("%s: %w; %s", did, err, next)
 	} else {
-		err = fmt.Errorf("%s %s: %w", did, o.Name(), err)
+		err = fmt.Errorf("%s: %w", did, err)
 	}
-	if o.password == "" || !strings.Contains(err.Error(), o.password) {
+	return scrub(err, l.password, o.config.SentinelPassword)
+}
+
+func scrub(err error, secrets ...string) error {
+	text := err.Error()
+	for _, s := range secrets {
+		if s != "" {
+			text = strings.ReplaceAll(text, s, "***")
+		}
+	}
+	if text == err.Error() {
 		return err
 	}
-	return scrubbed{strings.ReplaceAll(err.Error(), o.password, "***"), err}
+	return scrubbed{text, err}
 }
 
 // scrubbed is an error whose text held the password. What it wraps can be compared with, not reached.
@@ -65,26 +162,6 @@ type scrubbed struct {
 
 func (e scrubbed) Error() string        { return e.text }
 func (e scrubbed) Is(target error) bool { return errors.Is(e.cause, target) }
-
-func (o *Options) next(err error) string {
-	var unknown x509.UnknownAuthorityError
-	var record tls.RecordHeaderError
-	switch {
-	case redis.HasErrorPrefix(err, "NOAUTH"):
-		return "the server wants a password: write it into the address, redis://:password@host"
-	case redis.HasErrorPrefix(err, "WRONGPASS"):
-		return "check user and password, and percent-encode their special characters"
-	case redis.HasErrorPrefix(err, "NOPERM"):
-		return "grant the user +ping"
-	case errors.As(err, &unknown):
-		return "name the authority's PEM file in SSL_CERT_FILE"
-	case errors.As(err, &record), errors.Is(err, errHandshake) && errors.Is(err, context.DeadlineExceeded): // Redis waits for more of the hello
-		return "if the server does not speak TLS on this port, write redis://"
-	case !o.tls && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
-		return "if the server speaks TLS on this port, write rediss://"
-	}
-	return ""
-}
 
 func ignoreClosed(err error) error {
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, redis.ErrClosed) {

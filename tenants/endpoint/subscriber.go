@@ -12,15 +12,17 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// clientName is what CLIENT LIST shows of our connections.
-const clientName = "tenloom"
+const (
+	handshakeTimeout = 5 * time.Second // each reply while a socket is being authenticated
+	questionTimeout  = 2 * time.Second // each answer of a Sentinel or of a node about its cluster
+)
 
-// handshakeTimeout bounds each reply while a socket is being authenticated.
-const handshakeTimeout = 5 * time.Second
-
-// Subscriber dials and authenticates one socket, which then belongs to the caller alone. RESP 3 is spoken on it, or RESP 2 where the URL
-// asks for that or the server refuses HELLO 3: the caller sees which in the first byte of a push. The database of the URL is not selected,
-// because pub/sub ignores it. The user needs +ping and whatever the caller sends. ctx ends the attempt, not the socket.
+// Subscriber dials and authenticates one socket, which then belongs to the caller alone: of the single server, of the master that Sentinels name
+// and that says so itself, or of some node of the cluster, of which any one gets what is published to plain channels. RESP 3 is spoken on it, or
+// RESP 2 where that was asked for or the server refuses HELLO 3: the caller sees which in the first byte of a push. No database is selected,
+// because pub/sub ignores it. The user needs +ping and whatever the caller sends; +role behind Sentinels. ctx ends the attempt, not the socket.
+//
+// The socket has a method Server() string, the host:port that was dialled, to compare with a Change.
 //
 // go-redis does HELLO, AUTH, and the fall-back to AUTH on servers before 6.0, under these invariants:
 //   - the client has one socket and never another: its Dialer gives out the one dialled here, once;
@@ -30,22 +32,44 @@ const handshakeTimeout = 5 * time.Second
 //   - the deadlines of go-redis' last command are taken off;
 //   - Close closes the socket first and the client after it.
 func (o *Options) Subscriber(ctx context.Context) (net.Conn, error) {
-	socket, err := o.dial(ctx, nil)
-	if err != nil {
-		return nil, o.explain("connect to", err)
+	var s *subscriber
+	var err error
+	switch {
+	case o.config.Master != "":
+		s, err = o.subscribeMaster(ctx)
+	case o.config.Cluster:
+		s, err = o.subscribeNode(ctx)
+	default:
+		s, err = o.open(ctx, o.config.Addresses[0], nil)
 	}
-	s := &subscriber{Conn: socket, client: redis.NewClient(o.handshake(socket))}
-	if err := s.authenticate(ctx); err != nil {
-		return nil, o.explain("log in to", errors.Join(err, s.Close()))
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// open is a socket to one address. check looks at the server once it is logged in to; its error closes the socket.
+func (o *Options) open(ctx context.Context, addr string, check func(context.Context, *redis.Conn) error) (*subscriber, error) {
+	credential, err := o.login(ctx)
+	if err != nil {
+		return nil, err
+	}
+	socket, err := o.dial(ctx, nil, addr)
+	if err != nil {
+		return nil, o.explain("connect to "+addr, credential, err)
+	}
+	s := &subscriber{Conn: socket, server: addr, client: redis.NewClient(o.handshake(socket, addr, credential))}
+	if err := s.authenticate(ctx, o.config.ClientName, check); err != nil {
+		return nil, o.explain("log in to "+addr+as(credential), credential, errors.Join(err, s.Close()))
 	}
 	return s, nil
 }
 
 // handshake are the options of a client over a socket that is already there.
-func (o *Options) handshake(socket net.Conn) *redis.Options {
+func (o *Options) handshake(socket net.Conn, addr string, l login) *redis.Options {
 	var once sync.Once
 	return &redis.Options{
-		Addr: o.Name(), Protocol: o.protocol, Username: o.user, Password: o.password,
+		Addr: addr, Protocol: o.speaks(), Username: l.user, Password: l.password,
 		Dialer: func(context.Context, string, string) (c net.Conn, err error) {
 			err = errDialled
 			once.Do(func() { c, err = socket, nil })
@@ -59,18 +83,29 @@ func (o *Options) handshake(socket net.Conn) *redis.Options {
 	}
 }
 
+func (o *Options) speaks() int {
+	if o.config.Protocol == 0 {
+		return 3
+	}
+	return o.config.Protocol
+}
+
 var errDialled = errors.New("the connection broke while logging in")
 
 // subscriber is a socket that go-redis authenticated.
 type subscriber struct {
 	net.Conn
+	server string // host:port that was dialled
 	client *redis.Client
 
 	closing sync.Once
 	closed  error
 }
 
-func (s *subscriber) authenticate(ctx context.Context) error {
+// Server is the host:port that was dialled.
+func (s *subscriber) Server() string { return s.server }
+
+func (s *subscriber) authenticate(ctx context.Context, name string, check func(context.Context, *redis.Conn) error) error {
 	// A context that is cancelled does not wake a read of go-redis; one whose deadline passes does.
 	stop := context.AfterFunc(ctx, func() { s.Conn.Close() })
 	defer stop()
@@ -84,8 +119,13 @@ func (s *subscriber) authenticate(ctx context.Context) error {
 	// A name is for people who read CLIENT LIST; a user without +client|setname does without. Given as ClientName it would be part of
 	// the handshake, which its refusal ends.
 	var refused redis.Error
-	if err := conn.ClientSetName(ctx, clientName).Err(); err != nil && !errors.As(err, &refused) {
+	if err := conn.ClientSetName(ctx, name).Err(); err != nil && !errors.As(err, &refused) {
 		return because(ctx, err)
+	}
+	if check != nil {
+		if err := check(ctx, conn); err != nil {
+			return because(ctx, err)
+		}
 	}
 	if !stop() {
 		return ctx.Err()

@@ -23,6 +23,22 @@ func TestParse(t *testing.T) {
 		{"redis://app:p@ss@h", "h:6379", "redis://***@h:6379"},
 		{"redis://h?protocol=2", "h:6379", "redis://h:6379?protocol=2"},
 		{"redis://h/3?protocol=resp3", "h:6379", "redis://h:6379/3"},
+
+		{"redis+sentinel://a,b:1,[::1]/main", "a:26379,b:1,[::1]:26379/main", "redis+sentinel://a:26379,b:1,[::1]:26379/main"},
+		{"redis-sentinel://:s3cret@a/main/2", "a:26379/main", "redis+sentinel://***@a:26379/main/2"},
+		{"rediss+sentinel://a/main?protocol=2", "a:26379/main", "rediss+sentinel://a:26379/main?protocol=2"},
+		{"rediss-sentinel://a,b/1#main", "a:26379,b:26379/main", "rediss+sentinel://a:26379,b:26379/main/1"},
+		{"redis-sentinel://a?sentinelMasterId=main", "a:26379/main", "redis+sentinel://a:26379/main"},
+		{"redis://a:1/4?master_name=main&addr=b:2", "a:1,b:2/main", "redis+sentinel://a:1,b:2/main/4"},
+		{"redis+sentinel://a/main?sentinel_username=u&sentinel_password=s3cret", "a:26379/main", "redis+sentinel://***@a:26379/main"},
+		{"redis+sentinel://a/0/0", "a:26379/0", "redis+sentinel://a:26379/0/0"},
+
+		{"redis+cluster://a,b:1", "a:6379,b:1", "redis+cluster://a:6379,b:1"},
+		{"redis-cluster://a/0", "a:6379", "redis+cluster://a:6379"},
+		{"rediss+cluster://u:s3cret@a", "a:6379", "rediss+cluster://***@a:6379"},
+		{"redis://a,b?cluster=true", "a:6379,b:6379", "redis+cluster://a:6379,b:6379"},
+		{"rediss://a?cluster=true&addr=b:1&addr=c:2", "a:6379,b:1,c:2", "rediss+cluster://a:6379,b:1,c:2"},
+		{"redis://a?cluster=false", "a:6379", "redis://a:6379"},
 	} {
 		o, err := endpoint.Parse(c.url)
 		if err != nil {
@@ -62,6 +78,29 @@ func TestParseRefuses(t *testing.T) {
 		"rediss://h#insecure":                   "always verified",
 		"redis://u:s3cret@h?%zz":                "parameters cannot be read",
 		"redis://" + strings.Repeat("x", 9<<10): "at most",
+
+		"redis://a,b":                               "does not say what they are",
+		"redis+unix:///run/redis.sock":              "unix sockets are refused",
+		"redis+tls://a":                             "neither redis nor rediss",
+		"redis+://a":                                "neither redis nor rediss",
+		"redis-sentinel-x://a":                      "neither redis nor rediss",
+		"redis+sentinel://a":                        "which master",
+		"redis+sentinel://a/0":                      "which master",
+		"redis+sentinel://a,b?protocol=2":           "which master",
+		"redis+sentinel://a/x/0#y":                  "more than one master",
+		"redis+sentinel://a/my%20main":              "only letters",
+		"redis+sentinel://a/main/x":                 "database number",
+		"redis+sentinel://a/main/1/2":               "database number",
+		"redis+sentinel://a,,b/main":                "names no host",
+		"redis+sentinel://a,a:26379/main":           "a second time",
+		"redis+sentinel://a/m?sentinel_user=s3cret": "without a password",
+		"redis://a?sentinel_password=s3cret":        "there are none",
+		"redis+cluster://a/1":                       "database 0 alone",
+		"redis+cluster://a,b:x":                     "port",
+		"redis+cluster://a,b@c":                     "without a password",
+		"redis+cluster://a?master=main":             "Sentinel's master and a cluster",
+		"redis://a?cluster=yes":                     "neither true nor false",
+		"redis+cluster://a#main":                    "fragment",
 	} {
 		o, err := endpoint.Parse(url)
 		if err == nil {
@@ -96,7 +135,7 @@ func TestPasswordStaysIn(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"redis://u:s3cret@h:1/2?protocol=2", "rediss://[::1]", "unix:///x", "redis://u:%40@h", "redis://@h#"} {
+	for _, s := range []string{"redis+sentinel://a,b:1/m/2?sentinel_password=x", "redis-sentinel://a/1#m", "rediss://a,b?cluster=true&addr=c", "redis://u:s3cret@h:1/2?protocol=2", "rediss://[::1]", "unix:///x", "redis://u:%40@h", "redis://@h#"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, url string) {
@@ -108,7 +147,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		again, err := endpoint.Parse(o.String())
-		if err != nil || *again != *o {
+		if err != nil || again.String() != o.String() {
 			t.Fatalf("%q reads as %s, which reads as %v, %v", url, o, again, err)
 		}
 	})

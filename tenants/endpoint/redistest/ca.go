@@ -4,9 +4,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
@@ -42,31 +44,58 @@ func NewCA(dir string) (*CA, error) {
 	}
 	ca := &CA{File: filepath.Join(dir, "ca.pem"), Roots: x509.NewCertPool(), cert: cert, key: key}
 	ca.Roots.AddCert(cert)
-	return ca, writePEM(ca.File, "CERTIFICATE", der)
+	return ca, os.WriteFile(ca.File, ca.PEM(), 0o600)
 }
 
-// issue writes a server certificate for loopback and its key to dir.
+// issue writes a certificate for loopback and its key to dir. Nodes of a cluster show theirs to each other, so it serves clients, too.
 func (ca *CA) issue(dir string) (certFile, keyFile string, err error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return "", "", err
-	}
 	template := certificate("localhost")
 	template.DNSNames, template.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
-	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, &key.PublicKey, ca.key)
-	if err != nil {
-		return "", "", err
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	cert, key, err := ca.sign(template)
 	if err != nil {
 		return "", "", err
 	}
 	certFile, keyFile = filepath.Join(dir, "server.pem"), filepath.Join(dir, "server.key")
-	if err := writePEM(certFile, "CERTIFICATE", der); err != nil {
-		return "", "", err
+	return certFile, keyFile, errors.Join(os.WriteFile(certFile, cert, 0o600), os.WriteFile(keyFile, key, 0o600))
+}
+
+// Client issues a client's certificate and its key, both PEM, that ends at a time: one in the past has expired.
+func (ca *CA) Client(name string, ends time.Time) (cert, key []byte, err error) {
+	template := certificate(name)
+	template.NotBefore, template.NotAfter = ends.Add(-48*time.Hour), ends
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	return ca.sign(template)
+}
+
+// PEM is the authority's own certificate.
+func (ca *CA) PEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw})
+}
+
+func (ca *CA) pair(name string) ([]tls.Certificate, error) {
+	cert, key, err := ca.Client(name, time.Now().Add(time.Hour))
+	if err != nil {
+		return nil, err
 	}
-	return certFile, keyFile, writePEM(keyFile, "PRIVATE KEY", secret)
+	pair, err := tls.X509KeyPair(cert, key)
+	return []tls.Certificate{pair}, err
+}
+
+func (ca *CA) sign(template *x509.Certificate) (cert, key []byte, err error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, &private.PublicKey, ca.key)
+	if err != nil {
+		return nil, nil, err
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), nil
 }
 
 func certificate(name string) *x509.Certificate {
@@ -74,8 +103,4 @@ func certificate(name string) *x509.Certificate {
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 	}
-}
-
-func writePEM(file, kind string, der []byte) error {
-	return os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
 }

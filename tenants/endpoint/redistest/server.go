@@ -33,23 +33,43 @@ type Server struct {
 	Addr string // 127.0.0.1:port
 	URL  string // redis://[:requirepass@]Addr, rediss:// under StartTLS
 
-	t    testing.TB
-	args []string
-	ca   *CA // nil without TLS
-	run  *process
+	t      testing.TB
+	args   []string
+	ca     *CA    // nil without TLS
+	mutual bool   // clients show certificates
+	says   string // in its log, when it is ready
+	pass   string // of the default user
+	fixed  bool   // Addr is chosen already
+	config string // file to start with, "" for none
+	run    *process
 }
+
+// TLS says which TLS a server of StartSentinel and StartCluster speaks.
+type TLS int
+
+const (
+	Plain  TLS = iota // none
+	Secure            // TLS
+	Mutual            // TLS, and clients show a certificate of the same authority
+)
 
 // Start runs redis-server from PATH on a free loopback port, with no persistence and the given arguments ("--requirepass", "secret",
 // "--user", "app", "on", ">pw", "&orders", "+subscribe"), and returns once it answers. It ends with the test, and with the test's process if that dies.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	return start(t, nil, args)
+	return start(t, nil, Plain, args)
 }
 
 // StartTLS is Start with TLS only, under a certificate of ca for localhost and 127.0.0.1.
 func StartTLS(t testing.TB, ca *CA, args ...string) *Server {
 	t.Helper()
-	return start(t, ca, args)
+	return start(t, ca, Secure, args)
+}
+
+// StartMutual is StartTLS of a server that wants a certificate of ca from its clients (CA.Client).
+func StartMutual(t testing.TB, ca *CA, args ...string) *Server {
+	t.Helper()
+	return start(t, ca, Mutual, args)
 }
 
 // Embedded runs miniredis in this process and returns its address.
@@ -63,34 +83,57 @@ func Embedded(t testing.TB) (addr string) {
 	return m.Addr()
 }
 
-func start(t testing.TB, ca *CA, args []string) *Server {
+func start(t testing.TB, ca *CA, kind TLS, args []string) *Server {
+	t.Helper()
+	s := prepare(t, ca, kind, args)
+	s.begin()
+	return s
+}
+
+// prepare is a server that does not run yet.
+func prepare(t testing.TB, ca *CA, kind TLS, args []string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatalf("this test needs redis-server: %v; install the package redis-server (Debian, Ubuntu) or redis, or run: make test", err)
 	}
 	args = append([]string{"--bind", "127.0.0.1", "--daemonize", "no", "--save", "", "--appendonly", "no", "--dir", t.TempDir()}, args...)
-	s := &Server{t: t, args: args, ca: ca}
-	if ca != nil {
+	s := &Server{t: t, args: args, says: "Ready to accept connections"}
+	if i := slices.Index(args, "--requirepass"); i >= 0 && i+1 < len(args) {
+		s.pass = args[i+1]
+	}
+	if kind != Plain {
+		s.ca, s.mutual = ca, kind == Mutual
+		clients := "no"
+		if s.mutual {
+			clients = "yes"
+		}
 		cert, key, err := ca.issue(t.TempDir())
 		if err != nil {
 			t.Fatalf("issue a certificate: %v", err)
 		}
-		s.args = append(s.args, "--port", "0", "--tls-auth-clients", "no", "--tls-ca-cert-file", ca.File, "--tls-cert-file", cert, "--tls-key-file", key)
+		s.args = append(s.args, "--port", "0", "--tls-auth-clients", clients, "--tls-ca-cert-file", ca.File, "--tls-cert-file", cert, "--tls-key-file", key)
 	}
 	t.Cleanup(s.Kill)
-	var err error
+	return s
+}
+
+// begin starts the server on a free port.
+func (s *Server) begin() {
+	s.t.Helper()
+	if err := s.tryBegin(); err != nil {
+		s.t.Fatalf("start redis-server: %v", err)
+	}
+}
+
+func (s *Server) tryBegin() (err error) {
 	for range 5 { // another process may take the port between freePort and redis-server's bind
-		s.Addr = freePort(t)
-		s.URL = s.As("", s.requirepass())
-		if err = s.launch(); err == nil {
-			return s
-		}
-		if !errors.Is(err, errPortTaken) {
+		s.Addr = freePort(s.t)
+		s.URL = s.As("", s.pass)
+		if err = s.launch(); err == nil || !errors.Is(err, errPortTaken) {
 			break
 		}
 	}
-	t.Fatalf("start redis-server: %v", err)
-	return nil
+	return err
 }
 
 // As is the URL of the server for one of its users.
@@ -153,22 +196,21 @@ func (s *Server) client() (*redis.Client, error) {
 	}
 	if s.ca != nil {
 		opt.TLSConfig.RootCAs = s.ca.Roots
+		if s.mutual {
+			if opt.TLSConfig.Certificates, err = s.ca.pair("redistest"); err != nil {
+				return nil, err
+			}
+		}
 	}
 	opt.DisableIdentity = true
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return redis.NewClient(opt), nil
 }
 
-func (s *Server) requirepass() string {
-	if i := slices.Index(s.args, "--requirepass"); i >= 0 && i+1 < len(s.args) {
-		return s.args[i+1]
-	}
-	return ""
-}
-
 // process is one life of a redis-server.
 type process struct {
 	cmd    *exec.Cmd
+	says   string
 	ready  chan struct{} // closed by the log reader when the server says that it accepts connections
 	failed chan error    // Start's error, at most one
 	ended  chan struct{} // closed after Wait
@@ -189,7 +231,11 @@ func (s *Server) launch() error {
 	if err != nil {
 		return err
 	}
-	p := &process{cmd: exec.Command("redis-server", append(slices.Clone(s.args), flag, port)...),
+	args := append(slices.Clone(s.args), flag, port)
+	if s.config != "" {
+		args = append([]string{s.config}, args...)
+	}
+	p := &process{cmd: exec.Command("redis-server", args...), says: s.says,
 		ready: make(chan struct{}), failed: make(chan error, 1), ended: make(chan struct{})}
 	go p.live() // ends with the process, which Kill ends at the latest in t.Cleanup
 	s.run = p
@@ -254,7 +300,7 @@ func (p *process) read(out io.Reader) {
 		p.tail = append(p.tail, lines.Text())
 		p.tail = p.tail[max(0, len(p.tail)-20):]
 		p.mu.Unlock()
-		if !up && strings.Contains(lines.Text(), "Ready to accept connections") {
+		if !up && strings.Contains(lines.Text(), p.says) {
 			up = true
 			close(p.ready)
 		}
