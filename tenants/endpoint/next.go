@@ -26,10 +26,12 @@ func (o *Options) next(err error) string {
 		return "check user and password, and percent-encode their special characters"
 	case redis.HasErrorPrefix(err, "NOPERM"):
 		return "grant the user +" + refused(err.Error())
-	case redis.HasErrorPrefix(err, "ERR This instance has cluster support disabled"):
+	case strings.Contains(err.Error(), "This instance has cluster support disabled"):
 		return "it is a single server: write redis:// or leave ?cluster=true out"
-	case redis.HasErrorPrefix(err, "ERR unknown command 'SENTINEL'"), redis.HasErrorPrefix(err, "ERR unknown command `SENTINEL`"):
+	case unknownCommand(err, "sentinel"):
 		return "it is no Sentinel: name the Sentinels' own port, most often 26379"
+	case unknownCommand(err, "cluster"):
+		return "it is no node of a cluster; for Sentinels write redis+sentinel://host/master"
 	case errors.As(err, &unknown) && o.config.TLS.CA != nil:
 		return "the authority given is not the one that issued the server's certificate"
 	case errors.As(err, &unknown):
@@ -46,6 +48,11 @@ func (o *Options) next(err error) string {
 		return "if the server speaks TLS on this port, write rediss://"
 	}
 	return ""
+}
+
+func unknownCommand(err error, name string) bool {
+	text := strings.ToLower(err.Error())
+	return strings.Contains(text, "unknown command '"+name) || strings.Contains(text, "unknown command `"+name)
 }
 
 // remoteAlert is what the server said against our side of TLS, or "". In TLS 1.3 it comes after the handshake, with the first reply.

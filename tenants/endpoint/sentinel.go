@@ -163,6 +163,9 @@ func (s *sentinels) question(ctx context.Context, i int) said {
 	switch {
 	case errors.Is(err, redis.Nil):
 		return said{err: fmt.Errorf("sentinel %s knows no master of that name%s", addr, s.others(ctx, client))}
+	case redis.HasErrorPrefix(err, "NOAUTH"), redis.HasErrorPrefix(err, "WRONGPASS"):
+		return said{err: scrub(fmt.Errorf("sentinel %s%s: %w; Sentinels have a password of their own: check ?sentinel_password= (and ?sentinel_username=)",
+			addr, as(login{s.o.config.SentinelUser, s.o.config.SentinelPassword}), err), s.o.config.SentinelPassword)}
 	case err != nil:
 		return said{err: s.o.explain("sentinel "+addr, login{}, err)}
 	case len(pair) != 2:
