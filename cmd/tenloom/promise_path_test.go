@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -110,45 +111,90 @@ func naiveSpeed(b *testing.B, feed *blaster, wasm []byte) speed {
 	}
 }
 
-// tenloomSpeed is that of the scheduler and the sandbox, as "up" wires them: one tenant, one trigger, accounts and history on.
-func tenloomSpeed(b *testing.B, feed *blaster, wasm []byte) speed {
-	runtime, err := sandbox.New(background, sandbox.Config{Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
+// pathway is the scheduler and the sandbox as "up" wires them: one tenant, one trigger, accounts and history on.
+type pathway struct {
+	b         *testing.B
+	runtime   *sandbox.Runtime
+	scheduler *scheduler.Scheduler
+	account   *telemetry.Account
+}
+
+// startPathway waits until the channel is subscribed to, and tells watch, if given, of each delivery after its handler has returned.
+func startPathway(b *testing.B, url, channel string, wasm []byte, watch func(*scheduler.Delivery)) *pathway {
+	w := &pathway{b: b}
+	var err error
+	if w.runtime, err = sandbox.New(background, sandbox.Config{Log: slog.New(slog.DiscardHandler)}); err != nil {
 		b.Fatal(err)
 	}
-	defer runtime.Close(background)
-	program, err := runtime.Compile(background, wasm)
+	program, err := w.runtime.Compile(background, wasm)
 	if err != nil {
 		b.Fatal(err)
 	}
 	recorder := telemetry.New(history)
-	s, err := scheduler.New(scheduler.Config{Recorder: recorder, Log: slog.New(slog.DiscardHandler)})
+	if w.scheduler, err = scheduler.New(scheduler.Config{Recorder: recorder, Log: slog.New(slog.DiscardHandler)}); err != nil {
+		b.Fatal(err)
+	}
+	options, err := endpoint.Parse(url)
 	if err != nil {
 		b.Fatal(err)
 	}
-	options, err := endpoint.Parse("redis://" + feed.addr)
+	w.scheduler.SetPolicy("bench", tenants.DefaultPolicy())
+	w.scheduler.AddEndpoint(scheduler.Endpoint{ID: "e", Name: options.Name(), Dial: options.Subscriber})
+	var invoker scheduler.Invoker = &handler{program: program, component: program.Bind(sandbox.Binding{}), log: slog.New(slog.DiscardHandler)}
+	if watch != nil {
+		invoker = &watched{invoker, watch}
+	}
+	err = w.scheduler.Apply("bench", "path", []scheduler.Trigger{{Trigger: tenants.Trigger{
+		Tenant: "bench", App: "path", ID: "t", Component: "sum", Endpoint: "e", Target: tenants.Target{Name: channel},
+	}, Invoker: invoker}})
 	if err != nil {
 		b.Fatal(err)
 	}
-	s.SetPolicy("bench", tenants.DefaultPolicy())
-	s.AddEndpoint(scheduler.Endpoint{ID: "blaster", Name: feed.addr, Dial: options.Subscriber})
-	one := &handler{program: program, component: program.Bind(sandbox.Binding{}), log: slog.New(slog.DiscardHandler)}
-	err = s.Apply("bench", "path", []scheduler.Trigger{{Trigger: tenants.Trigger{
-		Tenant: "bench", App: "path", ID: "t", Component: "sum", Endpoint: "blaster", Target: tenants.Target{Name: "paced:64"},
-	}, Invoker: one}})
-	if err != nil {
-		b.Fatal(err)
+	w.account = recorder.Account("bench")
+	for w.scheduler.Triggers("bench")[0].State != scheduler.Active {
+		time.Sleep(time.Millisecond)
 	}
-	account := recorder.Account("bench")
-	reached := pace(b, feed, account)
-	left, err := s.Shutdown(background)
+	return w
+}
+
+// stop checks that every message was handled.
+func (w *pathway) stop() {
+	left, err := w.scheduler.Shutdown(background)
 	if err != nil && !errors.Is(err, io.EOF) || left != (scheduler.Stopped{}) {
-		b.Fatal(left, err)
+		w.b.Fatal(left, err)
 	}
-	if c := account.Counts(); c.Outcomes["handled"] != c.Received {
-		b.Fatalf("%d of %d were handled: %v %v", c.Outcomes["handled"], c.Received, c.Outcomes, c.Reasons)
+	if err := w.runtime.Close(background); err != nil {
+		w.b.Fatal(err)
 	}
-	return reached
+	if c := w.account.Counts(); c.Outcomes["handled"] != c.Received {
+		w.b.Fatalf("%d of %d were handled: %v %v", c.Outcomes["handled"], c.Received, c.Outcomes, c.Reasons)
+	}
+}
+
+// watched is an Invoker with somebody who looks on.
+type watched struct {
+	scheduler.Invoker
+	watch func(*scheduler.Delivery)
+}
+
+func (w *watched) Open() scheduler.Session { return &watchedSession{w.Invoker.Open(), w.watch} }
+
+type watchedSession struct {
+	scheduler.Session
+	watch func(*scheduler.Delivery)
+}
+
+func (w *watchedSession) Invoke(ctx context.Context, d *scheduler.Delivery) scheduler.Result {
+	r := w.Session.Invoke(ctx, d)
+	w.watch(d)
+	return r
+}
+
+// tenloomSpeed is that of a pathway.
+func tenloomSpeed(b *testing.B, feed *blaster, wasm []byte) speed {
+	w := startPathway(b, "redis://"+feed.addr, "paced:64", wasm, nil)
+	defer w.stop()
+	return pace(b, feed, w.account)
 }
 
 // pace keeps up to a window of messages on their way.

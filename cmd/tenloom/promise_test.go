@@ -43,6 +43,8 @@ type promise struct {
 var promises = []promise{
 	{"path.rate", "x", true, 1.2, pathRate},
 	{"path.cpu", "x", false, 0.9, pathCPU},
+	{"path.p50", "us", false, 40, pathMedian},
+	{"path.p99", "x", false, 1.5, pathTail},
 	{"reset.64k", "copies", false, 0.7, resetCost("64k")},
 	{"reset.1m", "copies", false, 0.7, resetCost("1m")},
 	{"reset.16m", "copies", false, 0.7, resetCost("16m")},
