@@ -158,7 +158,7 @@ func (w *worker) invoke(t *triggerQueue, m *Message) time.Duration {
 	w.now = began.Add(ran)
 	w.record = telemetry.Record{
 		Trigger: d.Trigger, Message: m.ID, Invocation: d.Invocation, Bytes: len(m.Payload()), Received: m.Received,
-		Waited: began.Sub(m.Received), Ran: ran, Outcome: result.Outcome, Err: result.Err,
+		Waited: began.Sub(m.Received), Ran: ran, Outcome: result.Outcome, Err: result.Err, Awaited: m.follow != nil,
 		Output: result.Output, Truncated: result.Truncated, Memory: result.Memory, Fuel: result.Fuel,
 	}
 	w.s.end(&w.record, t, m)

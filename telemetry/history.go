@@ -3,12 +3,19 @@ package telemetry
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/tenloom/tenloom/tenants"
 )
 
 // History remembers the last invocations of all tenants, the newest in place of the oldest.
+//
+// Above historyRate a second it takes a sample of those that were handled, because a ring that turns in a millisecond serves nobody, and
+// filling it would cost more than all other accounts. What failed is always kept, and so is what somebody waits for.
 type History struct {
+	due atomic.Int64 // generic cell rate algorithm: the time, in Unix nanoseconds, at which the bucket of handled ones is full again
+
 	mu   sync.Mutex
 	ring []entry // length is the bound
 	next int
@@ -27,9 +34,33 @@ type entry struct {
 
 func newHistory(n int) *History { return &History{ring: make([]entry, max(n, 1))} }
 
+// historyRate is how many handled invocations a second are kept for as long as that lasts; one second's worth may come at once.
+const historyRate = 10_000
+
+// wants takes one from the bucket of handled invocations.
+func (h *History) wants(now int64) bool {
+	const each = int64(time.Second / historyRate)
+	for {
+		due := h.due.Load()
+		next := max(due, now) + each
+		switch ahead := due - now; {
+		case ahead >= 2*int64(time.Second): // the clock was set back
+			next = now
+		case ahead >= int64(time.Second):
+			return false
+		}
+		if h.due.CompareAndSwap(due, next) {
+			return true
+		}
+	}
+}
+
 // add keeps deliveries that reached a handler; the others are counted alone.
 func (h *History) add(rec *Record) {
 	if rec.Invocation == (tenants.InvocationID{}) {
+		return
+	}
+	if rec.Outcome == tenants.Handled && !rec.Awaited && !h.wants(rec.Received.UnixNano()+int64(rec.Waited+rec.Ran)) {
 		return
 	}
 	h.mu.Lock()

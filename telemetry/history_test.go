@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tenloom/tenloom/telemetry"
 	"github.com/tenloom/tenloom/tenants"
@@ -14,10 +15,40 @@ import (
 // remember adds an invocation whose output is its name.
 func remember(r *telemetry.Recorder, tenant tenants.ID, name string) (id string) {
 	rec := telemetry.Record{
-		Trigger: trigger(tenant, "orders:*"), Invocation: tenants.InvocationID(ids.Next(epoch)), Channel: []byte("orders:" + name), Output: []byte(name),
+		Trigger: trigger(tenant, "orders:*"), Invocation: tenants.InvocationID(ids.Next(epoch)), Received: epoch,
+		Channel: []byte("orders:" + name), Output: []byte(name),
 	}
 	r.Account(tenant).Record(&rec)
 	return rec.Invocation.String()
+}
+
+// TestHistorySamples: of more than the rate's worth of handled invocations, a sample; of what failed and of what is awaited, everything.
+func TestHistorySamples(t *testing.T) {
+	const rate = 10_000
+	r := telemetry.New(1)
+	at := func(now time.Duration, rec telemetry.Record) bool {
+		rec.Trigger, rec.Invocation, rec.Received = trigger("a", "orders:*"), tenants.InvocationID(ids.Next(epoch)), epoch.Add(now)
+		r.Account("a").Record(&rec)
+		_, found := r.History.Find("a", rec.Invocation.String())
+		return found
+	}
+	kept := 0
+	for n := range 10 * rate { // in one second
+		if at(time.Duration(n)*time.Second/(10*rate), telemetry.Record{}) {
+			kept++
+		}
+	}
+	if kept < 2*rate-10 || kept > 2*rate+10 {
+		t.Errorf("of %d invocations in a second %d were kept, want the rate and one second's worth at once", 10*rate, kept)
+	}
+	if !at(time.Second, telemetry.Record{Outcome: tenants.Failed}) || !at(time.Second, telemetry.Record{Awaited: true}) {
+		t.Error("one that failed or is awaited was not kept")
+	}
+	for n := range rate {
+		if !at(time.Minute, telemetry.Record{}) {
+			t.Fatalf("after a pause, only %d were kept at once", n)
+		}
+	}
 }
 
 func names(all []telemetry.Invocation) (out []string) {

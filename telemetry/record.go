@@ -22,6 +22,7 @@ type Record struct {
 	Outcome    tenants.Outcome
 	Reason     tenants.Reason // with Dropped
 	Err        string         // with Failed and TimedOut
+	Awaited    bool           // somebody waits to be told of it
 	Output     []byte         // the beginning of what the guest printed; valid during the call alone
 	Truncated  int64          // bytes of output that were cut
 	Memory     uint64         // peak of linear memory, bytes
