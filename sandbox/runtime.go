@@ -103,7 +103,7 @@ func New(ctx context.Context, c Config) (*Runtime, error) {
 	if err := errors.Join(r.define(ctx, r.wazero, true), r.define(ctx, r.filed, false)); err != nil {
 		return nil, errors.Join(err, r.Close(ctx))
 	}
-	if r.resetReason != "" {
+	if r.resetReason != "" && c.Reset == "" {
 		r.log.Info("instances are not reset in the cheapest way", "by", r.reset, "reason", r.resetReason)
 	}
 	r.trimming.Go(r.trim) // ends with Close

@@ -1,0 +1,17 @@
+;; Leaves a mark: prints the 8 bytes that the last message has left in memory and the 8 in a global, then leaves its own 8 bytes in both.
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (global $mark (mut i64) (i64.const 0))
+  (func (export "canonical_abi_realloc") (param i32 i32 i32 i32) (result i32)
+    i32.const 2048)
+  (func (export "handle-redis-message") (param $p i32) (param $n i32) (result i32)
+    (i64.store (i32.const 16) (i64.load (i32.const 4096)))
+    (i64.store (i32.const 24) (global.get $mark))
+    (i32.store (i32.const 32) (i32.const 16))
+    (i32.store (i32.const 36) (i32.const 16))
+    (drop (call $write (i32.const 1) (i32.const 32) (i32.const 1) (i32.const 40)))
+    (i64.store (i32.const 4096) (i64.load (local.get $p)))
+    (global.set $mark (i64.load (local.get $p)))
+    (i32.store16 (i32.const 64) (i32.const 0))
+    i32.const 64))
