@@ -28,6 +28,7 @@ type Binding struct {
 	Memory  uint64            // bytes of linear memory; 0 means tenants.DefaultMemory
 	Timeout time.Duration     // of one invocation, starting included; 0 means tenants.DefaultTimeout
 	Fuel    uint64            // units of one invocation, about one for each instruction; 0 means as many as fit into Timeout
+	Budget  *Budget           // of the tenant, shared by all of its components; nil bounds nothing
 	Output  int64             // bytes per stream and invocation, what is beyond is cut and counted; 0 means DefaultOutput
 	Warm    int               // instances that Check makes ahead of messages and that stay when nothing comes; 0 means 1, below 0 none
 	Reuse   bool              // keep what the guest left behind for its next message, instead of a clean instance for each
@@ -230,6 +231,10 @@ func (i *instance) run(use func(*instance) error) (err error) {
 	defer func() { i.late = err != nil && i.invocation.overdue() }()
 	if err := i.invocation.parent.Err(); err != nil {
 		return err
+	}
+	if i.starved > 0 && i.invocation.overdue() {
+		i.stage = handling // it is not the start that took long
+		return errInterrupted
 	}
 	if i.module == nil {
 		if err := i.start(); err != nil {

@@ -101,7 +101,7 @@ func (c *Component) failure(ctx context.Context, i *instance, err error) *Failur
 	)
 	switch text := strings.Replace(err.Error(), " (recovered by wazero)", "", 1); {
 	case ctx.Err() == nil && i.late:
-		return &Failure{Kind: OutOfTime, Text: fmt.Sprintf("timed out after %v%s; a longer timeout goes into [component.<id>.tool.tenloom]", c.binding.Timeout, i.while())}
+		return &Failure{Kind: OutOfTime, Text: fmt.Sprintf("timed out after %v%s%s; a longer timeout goes into [component.<id>.tool.tenloom]", c.binding.Timeout, i.while(), i.waited())}
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return &Failure{Kind: OutOfTime, Text: "the caller's deadline came before the handler answered"}
 	case errors.Is(err, errFuel):

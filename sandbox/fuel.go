@@ -49,6 +49,9 @@ func (i *instance) refuel(v *invocation) {
 	if grant <= 0 {
 		panic(errFuel)
 	}
+	if err := i.session.pay(); err != nil {
+		panic(err)
+	}
 	i.slices++
 	i.session.yield(i.slices%breath == 0)
 	i.given += grant

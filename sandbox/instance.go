@@ -48,10 +48,11 @@ type instance struct {
 	fuel       api.MutableGlobal // nil where the module is not metered
 	given      int64             // units of fuel in this invocation
 
-	slices int       // used up, over all messages
-	late   bool      // the deadline had passed when the guest failed
-	used   time.Time // when it was last asked for
-	cost   int64     // bytes that it counts for there
+	slices  int           // used up, over all messages
+	late    bool          // the deadline had passed when the guest failed
+	starved time.Duration // that this invocation waited for its tenant's Budget
+	used    time.Time     // when it was last asked for
+	cost    int64         // bytes that it counts for there
 }
 
 func (c *Component) newInstance() *instance {
@@ -79,7 +80,7 @@ func (i *instance) begin(ctx context.Context, call Call) {
 	i.kept = kept{most: call.KeepOutput}
 	i.stdout.begin(b.Output)
 	i.stderr.begin(b.Output)
-	i.stage = linking
+	i.stage, i.starved = linking, 0
 	if i.module != nil {
 		i.memory.begin(uint64(i.module.Memory().Size()))
 		i.arm()

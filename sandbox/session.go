@@ -17,7 +17,8 @@ type Session struct {
 	component *Component
 	instance  *instance // clean; nil before the first message, and after one whose instance was closed
 	turn      turn
-	locked    bool // to the thread
+	locked    bool      // to the thread
+	clock     time.Time // since when the guest has computed; for its tenant's Budget, zero where it has none
 }
 
 var sessions = sync.Pool{New: func() any { return new(Session) }}
@@ -67,6 +68,7 @@ func (s *Session) leave() {
 
 // pause gives up turn and thread in the middle of a message, while the host waits on the guest's behalf, and resume takes them again.
 func (s *Session) pause() {
+	s.charge()
 	s.component.program.runtime.turns.leave(&s.turn)
 	s.instance.restorer.moved()
 	runtime.UnlockOSThread()
@@ -75,6 +77,7 @@ func (s *Session) pause() {
 func (s *Session) resume() {
 	s.component.program.runtime.turns.enter(&s.turn)
 	runtime.LockOSThread()
+	s.rewind()
 }
 
 // yield gives turn and thread up at the end of a slice of fuel, until it is this guest's turn again. A goroutine that is locked to its thread
@@ -89,6 +92,7 @@ func (s *Session) yield(breathe bool) {
 	}
 	s.component.program.runtime.turns.yield(&s.turn)
 	runtime.LockOSThread()
+	s.rewind()
 }
 
 // Invoke runs the component on one message, as Component.Invoke does.
@@ -111,8 +115,11 @@ func (s *Session) use(ctx context.Context, call Call, to func(*instance) error) 
 	}
 	i := s.instance
 	i.begin(ctx, call)
+	s.afford()
 	s.enter(i.used)
+	s.rewind()
 	err := i.run(to)
+	s.charge()
 	r := Result{Output: i.kept.bytes, Truncated: i.stdout.truncated + i.stderr.truncated, Memory: i.memory.peak, Fuel: i.burnt()}
 	sound := err == nil
 	if err != nil {

@@ -73,6 +73,7 @@ type Policy struct {
 	QueueBytes  int64   // payload and channel bytes waiting, plus 256 for each delivery; default 64 MiB
 	Rate        float64 // deliveries admitted per second; 0 means unlimited
 	Burst       int     // deliveries admitted at once above Rate; default one second's worth
+	CPU         float64 // processors that all its handlers together may keep busy, such as 0.5; 0 means unlimited
 	Max         Limits  // ceilings for what a manifest may ask; zero fields mean the default is also the ceiling; for Fuel and MaxWait that there is none
 	Grants      Grants  // what it may reach and keep
 }

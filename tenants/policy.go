@@ -26,6 +26,9 @@ func (p Policy) Check() error {
 	if !(p.Rate >= 0 && p.Rate <= 1e9) {
 		c.add("/rate", "out_of_range", "%v is not between 0 and 1e9", p.Rate)
 	}
+	if !(p.CPU >= 0 && p.CPU <= 1e6) {
+		c.add("/cpu", "out_of_range", "%v is not between 0 and 1e6", p.CPU)
+	}
 	c.between("/burst", int64(p.Burst), 0, 1_000_000_000)
 	c.between("/max/concurrency", int64(p.Max.Concurrency), 0, 1_000_000)
 	c.between("/max/timeout", int64(p.Max.Timeout), 0, 1<<62)

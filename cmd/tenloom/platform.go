@@ -41,6 +41,7 @@ type platform struct {
 	http      *http.Client
 	folder    *telemetry.Folder
 	policy    tenants.Policy
+	budget    *sandbox.Budget // of the only tenant; nil where its policy bounds no processors
 
 	mu     sync.Mutex
 	loaded map[tenants.ComponentID]*handler
@@ -82,6 +83,9 @@ func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error)
 		return nil, err
 	}
 	p.scheduler.SetPolicy(tenants.Demo, p.policy)
+	if p.policy.CPU > 0 {
+		p.budget = sandbox.NewBudget(p.policy.CPU)
+	}
 	p.servers = newServers(c.redis, c.embedded, p.scheduler.AddEndpoint)
 	if c.logDir != "" {
 		if p.folder, err = telemetry.OpenFolder(c.logDir, c.echo); err != nil {
@@ -181,7 +185,7 @@ func (p *platform) load(ctx context.Context, u deploy.Unit) error {
 		return err
 	}
 	bound := program.Bind(sandbox.Binding{
-		Host: host, Env: u.Component.Environment, Files: u.Files, Memory: u.Limits.Memory, Timeout: u.Limits.Timeout, Fuel: u.Limits.Fuel,
+		Host: host, Env: u.Component.Environment, Files: u.Files, Memory: u.Limits.Memory, Timeout: u.Limits.Timeout, Fuel: u.Limits.Fuel, Budget: p.budget,
 		Lines: func(l sandbox.Line) { p.line(u, l.Stream, l.Text) },
 	})
 	if err := bound.Check(ctx); err != nil {
