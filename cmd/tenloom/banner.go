@@ -16,7 +16,7 @@ import (
 // bannerFacts are where things are.
 type bannerFacts struct {
 	api       net.Addr
-	redis     string
+	redis     *endpoint.Options
 	embedded  bool
 	app       application
 	ephemeral bool
@@ -33,7 +33,7 @@ func banner(out io.Writer, g *globals, b bannerFacts) {
 	}
 	fmt.Fprintf(out, "tenloom dev (%s). Nothing else is needed. %s\n\n", shortVersion(), state)
 	fmt.Fprintf(out, "  API    http://%s/v1\n", b.api)
-	fmt.Fprintf(out, "  Redis  %-28s %s\n", masked(b.redis), redis)
+	fmt.Fprintf(out, "  Redis  %-28s %s\n", b.redis, redis)
 	fmt.Fprintf(out, "  Logs   %s\n", b.app.logs)
 	fmt.Fprintf(out, "  Runs   in memory, last %d          GET /v1/tenants/%s/invocations\n\n", history, tenants.Demo)
 }
@@ -44,15 +44,6 @@ func shortVersion() string {
 		return strings.Trim(v.Version, "()")
 	}
 	return v.Commit[:min(len(v.Commit), 7)]
-}
-
-// masked shows an address without its password.
-func masked(address string) string {
-	options, err := endpoint.Parse(address)
-	if err != nil {
-		return "redis://?"
-	}
-	return options.String()
 }
 
 func printTriggers(out io.Writer, triggers []scheduler.TriggerState, began time.Time) {

@@ -45,7 +45,7 @@ func check(cmd *cobra.Command, g *globals, dir string, variables variableFlags, 
 	for _, w := range m.Warnings {
 		g.hint(cmd, "Warning: %v", w)
 	}
-	p, closePlatform, err := localPlatform(cmd, g, m, "", variables, compiling)
+	p, closePlatform, err := localPlatform(cmd, g, m, redisFlags{}, variables, compiling)
 	if err != nil {
 		return err
 	}

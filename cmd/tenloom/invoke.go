@@ -22,9 +22,10 @@ import (
 
 // invokeFlags are what "invoke" can be told.
 type invokeFlags struct {
-	dir, data, redis, channel string
-	variables                 variableFlags
-	compiling                 compileFlags
+	dir, data, channel string
+	redis              redisFlags
+	variables          variableFlags
+	compiling          compileFlags
 }
 
 func invokeCommand(g *globals) *cobra.Command {
@@ -47,7 +48,7 @@ No trigger is subscribed. A handler that calls Redis meets an empty one that liv
 	flags.StringVar(&f.dir, "dir", ".", "folder of the application")
 	flags.StringVarP(&f.data, "data", "d", "", "payload: text, @file, or - for standard input")
 	flags.StringVar(&f.channel, "channel", "invoke", "what the handler is told as its channel (tenloom_channel)")
-	flags.StringVar(&f.redis, "redis", os.Getenv("TENLOOM_REDIS"), "Redis that the handler's calls go to (TENLOOM_REDIS)")
+	f.redis.add(cmd, "Redis that the handler's calls go to")
 	f.variables.add(cmd)
 	f.compiling.add(cmd)
 	return cmd
@@ -175,12 +176,12 @@ const maxData = 64 << 20 // bytes of a payload given by hand
 
 // localPlatform is a platform for commands that run guests in this process without subscribing to anything. Compiled code is kept beside
 // the application where "up" has made a place for it.
-func localPlatform(cmd *cobra.Command, g *globals, m *manifest.Manifest, redis string, variables variableFlags, compiling compileFlags) (*platform, func(), error) {
+func localPlatform(cmd *cobra.Command, g *globals, m *manifest.Manifest, redis redisFlags, variables variableFlags, compiling compileFlags) (*platform, func(), error) {
 	given, err := variables.providers()
 	if err != nil {
 		return nil, nil, err
 	}
-	redis, stopRedis, err := mainRedis(redis, "127.0.0.1:0")
+	main, stopRedis, err := mainRedis(redis, "127.0.0.1:0")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -189,7 +190,7 @@ func localPlatform(cmd *cobra.Command, g *globals, m *manifest.Manifest, redis s
 		cache = ""
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level(g)}))
-	p, err := newPlatform(cmd.Context(), platformConfig{manifest: m, redis: redis, variables: given, compiling: compiling, cacheDir: cache, log: log})
+	p, err := newPlatform(cmd.Context(), platformConfig{manifest: m, redis: main, variables: given, compiling: compiling, cacheDir: cache, log: log})
 	if err != nil {
 		stopRedis()
 		return nil, nil, err

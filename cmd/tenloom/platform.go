@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,7 +49,7 @@ type platform struct {
 // platformConfig is what differs between the commands that run guests.
 type platformConfig struct {
 	manifest  *manifest.Manifest
-	redis     string             // URL of the main server
+	redis     *endpoint.Options  // the main server
 	embedded  string             // host:port of the embedded Redis, "" where there is none
 	variables []secrets.Provider // in the order in which they are asked
 	compiling compileFlags
@@ -86,7 +85,7 @@ func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error)
 	if p.policy.CPU > 0 {
 		p.budget = sandbox.NewBudget(p.policy.CPU)
 	}
-	p.servers = newServers(c.redis, c.embedded, p.scheduler.AddEndpoint)
+	p.servers = newServers(c.redis, c.embedded, p.scheduler, c.log)
 	if c.logDir != "" {
 		if p.folder, err = telemetry.OpenFolder(c.logDir, c.echo); err != nil {
 			return nil, fmt.Errorf("%w\n  --log-dir DIR names another place for the handlers' output", err)
@@ -109,28 +108,25 @@ func declared(m *manifest.Manifest) []secrets.Variable {
 
 // openRedis is the outbound pool's way to a server that a guest named.
 func (p *platform) openRedis(address string, dial func(ctx context.Context, network, addr string) (net.Conn, error)) (redis.UniversalClient, error) {
-	resolved, err := p.servers.resolve(address)
+	options, stands, err := p.servers.resolve(address)
 	if err != nil {
 		return nil, err
 	}
-	options, err := endpoint.Parse(asRESP2(resolved))
-	if err != nil {
-		return nil, err
-	}
-	if resolved != address { // dial leads to the address alone, and another server stands for it
+	if stands { // dial leads to the address alone, and another server stands for it
 		dial = nil
+	}
+	if options, err = asRESP2(options); err != nil {
+		return nil, err
 	}
 	return options.Client(dial), nil
 }
 
 // asRESP2 chooses what Spin's guests expect where their address does not choose: under RESP 3 some replies have types that they cannot take.
-func asRESP2(address string) string {
-	u, err := url.Parse(address)
-	if err != nil || u.Query().Has("protocol") {
-		return address
+func asRESP2(o *endpoint.Options) (*endpoint.Options, error) {
+	if o.Protocol() != 0 {
+		return o, nil
 	}
-	u.RawQuery = "protocol=2"
-	return u.String()
+	return o.With(func(c *endpoint.Config) { c.Protocol = 2 })
 }
 
 // system is the platform as a deployment reaches it.
@@ -220,7 +216,7 @@ func (p *platform) host(u deploy.Unit) (*spin.Host, error) {
 		Stores:    map[string]spin.Store{},
 	}
 	for _, label := range u.Component.KeyValueStores {
-		main, err := p.servers.open(context.Background(), p.servers.main)
+		main, err := p.servers.open(context.Background(), "")
 		if err != nil {
 			return nil, fmt.Errorf("open key-value store %q: %w", label, err)
 		}

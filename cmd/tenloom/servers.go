@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
+	"log/slog"
 	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -27,12 +24,18 @@ import (
 // application's own default address and of port 6379 of this machine, wherever the manifest or a guest names them. Every other address is
 // taken at its word.
 type servers struct {
-	main     string // URL
+	main     *endpoint.Options
 	embedded string // host:port of the embedded Redis, "" where there is none
 	attach   func(scheduler.Endpoint)
+	renew    func(ctx context.Context, id tenants.EndpointID, why string) error
+	log      *slog.Logger
+
+	watching context.Context // until close
+	stop     context.CancelFunc
+	watches  sync.WaitGroup // one for each server that can change
 
 	mu       sync.Mutex
-	replaced map[string]bool // host:port that main stands for
+	replaced map[string]bool // names that main stands for
 	known    map[tenants.EndpointID]*server
 }
 
@@ -40,87 +43,75 @@ type server struct {
 	id      tenants.EndpointID
 	options *endpoint.Options
 	client  redis.UniversalClient // for publishing and the key-value stores
+	watched sync.Once
 }
 
-func newServers(main, embedded string, attach func(scheduler.Endpoint)) *servers {
-	return &servers{main: main, embedded: embedded, attach: attach, replaced: map[string]bool{}, known: map[tenants.EndpointID]*server{}}
+func newServers(main *endpoint.Options, embedded string, on *scheduler.Scheduler, log *slog.Logger) *servers {
+	s := &servers{main: main, embedded: embedded, attach: on.AddEndpoint, renew: on.Renew, log: log, replaced: map[string]bool{}, known: map[tenants.EndpointID]*server{}}
+	s.watching, s.stop = context.WithCancel(context.Background())
+	return s
 }
 
 // stand makes main stand for the server at an address.
 func (s *servers) stand(address string) error {
-	u, err := parseAddress(address)
+	options, err := endpoint.Parse(address)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.replaced[hostport(u)] = true
+	s.replaced[strings.ToLower(options.Name())] = true
 	return nil
 }
 
-// resolve puts main in the place of an address that it stands for. The database number stays the address's own.
-func (s *servers) resolve(address string) (string, error) {
-	u, err := parseAddress(address)
-	if err != nil {
-		return "", err
+// resolve is how to reach an address, and whether main stands for it. The database number stays the address's own.
+func (s *servers) resolve(address string) (options *endpoint.Options, stands bool, err error) {
+	if options, err = endpoint.Parse(address); err != nil {
+		return nil, false, err
 	}
 	s.mu.Lock()
-	stands := s.replaced[hostport(u)] || u.Scheme == "redis" && loopback(u.Hostname()) && (u.Port() == "" || u.Port() == "6379")
+	stands = s.replaced[strings.ToLower(options.Name())] || standing(options)
 	s.mu.Unlock()
 	if !stands {
-		return address, nil
+		return options, false, nil
 	}
-	main, err := parseAddress(s.main)
+	if options.DB() == 0 {
+		return s.main, true, nil
+	}
+	main, err := s.main.With(func(c *endpoint.Config) { c.DB = options.DB() })
 	if err != nil {
-		return "", err
+		return nil, true, fmt.Errorf("redis address %q stands for %s: %w", options, s.main, err)
 	}
-	if strings.Trim(u.Path, "/") != "" {
-		main.Path = u.Path
-	}
-	return main.String(), nil
+	return main, true, nil
 }
 
-func hostport(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = "6379"
-	}
-	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
-}
-
-func parseAddress(address string) (*url.URL, error) {
-	if _, err := endpoint.Parse(address); err != nil {
-		return nil, err
-	}
-	u, err := url.Parse(address)
-	if err != nil {
-		return nil, errors.New("the address is not a URL like redis://host:6379") // the original would quote a password
-	}
-	return u, nil
+// standing says that an address is port 6379 of this machine.
+func standing(o *endpoint.Options) bool {
+	host, port, err := net.SplitHostPort(o.Addresses()[0])
+	return err == nil && o.IsSingle() && strings.HasPrefix(o.Address(), "redis://") && loopback(host) && port == "6379"
 }
 
 // open finds the server at an address, or makes a client of it. A name that nobody resolves is an error now; a server that does not answer
 // is tried again for as long as the program runs.
 func (s *servers) open(ctx context.Context, address string) (*server, error) {
-	if address == "" {
-		address = s.main
+	options := s.main
+	if address != "" {
+		var err error
+		if options, _, err = s.resolve(address); err != nil {
+			return nil, err
+		}
 	}
-	address, err := s.resolve(address)
-	if err != nil {
+	if err := lookup(ctx, options); err != nil {
 		return nil, err
 	}
-	options, err := endpoint.Parse(address)
-	if err != nil {
-		return nil, err
-	}
-	if err := lookup(ctx, options.Name()); err != nil {
-		return nil, err
-	}
-	id := endpointID(address, options)
+	id := endpointID(options)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if known := s.known[id]; known != nil {
 		return known, nil
+	}
+	for _, warning := range options.Warnings() {
+		s.log.Warn(warning)
 	}
 	one := &server{id: id, options: options, client: options.Client(nil)}
 	s.known[id] = one
@@ -131,9 +122,25 @@ func (s *servers) open(ctx context.Context, address string) (*server, error) {
 func (s *servers) listen(one *server) {
 	s.attach(scheduler.Endpoint{
 		ID: one.id, Name: one.options.Name(), Dial: one.options.Subscriber, OncePerPatterns: one.options.Name() == s.embedded,
-		Publish: func(ctx context.Context, channel string, payload []byte) error {
-			return one.client.Publish(ctx, channel, payload).Err()
-		},
+	})
+	if one.options.IsMaster() {
+		one.watched.Do(func() { s.watches.Go(func() { s.follow(one) }) }) // ends with close
+	}
+}
+
+// follow moves the connections to a new master when Sentinels name one. A master that is demoted or dies ends its connections itself; one that
+// is merely cut off from its Sentinels does not.
+func (s *servers) follow(one *server) {
+	last := ""
+	one.options.Watch(s.watching, func(c endpoint.Change) {
+		former := last
+		if last = c.Master; former == "" {
+			return
+		}
+		s.log.Info("redis has another master", "endpoint", one.options.Name(), "master", c.Master, "former", former)
+		if err := s.renew(s.watching, one.id, "the master is now "+c.Master); err != nil && s.watching.Err() == nil {
+			s.log.Warn("redis connections were not moved to the new master", "endpoint", one.options.Name(), "cause", err)
+		}
 	})
 }
 
@@ -148,27 +155,32 @@ func (s *servers) listenFor(triggers []tenants.Trigger) {
 }
 
 // endpointID names a server and the credential to use on it, without telling the credential.
-func endpointID(address string, o *endpoint.Options) tenants.EndpointID {
-	u, err := url.Parse(address)
-	if err != nil || u.User == nil {
-		return tenants.EndpointID("redis://" + o.Name())
+func endpointID(o *endpoint.Options) tenants.EndpointID {
+	user, sum := o.Credential()
+	if sum == "" {
+		return tenants.EndpointID(o.Address())
 	}
-	sum := sha256.Sum256([]byte(u.User.String()))
-	return tenants.EndpointID(fmt.Sprintf("redis://%s@%s#%s", u.User.Username(), o.Name(), hex.EncodeToString(sum[:4])))
+	scheme, rest, _ := strings.Cut(o.Address(), "://")
+	return tenants.EndpointID(fmt.Sprintf("%s://%s@%s#%s", scheme, user, rest, sum))
 }
 
-func lookup(ctx context.Context, hostport string) error {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil || net.ParseIP(host) != nil {
-		return nil
-	}
+// lookup refuses a host that nobody knows, where no other is named beside it.
+func lookup(ctx context.Context, o *endpoint.Options) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	if _, err := net.DefaultResolver.LookupHost(ctx, host); err != nil {
-		return hint{fmt.Errorf("the address does not resolve: no host is called %q", host),
-			"correct the address, or give a Redis with --redis URL"}
+	var names []string
+	for _, address := range o.Addresses() {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil || net.ParseIP(host) != nil {
+			return nil
+		}
+		if _, err := net.DefaultResolver.LookupHost(ctx, host); err == nil {
+			return nil
+		}
+		names = append(names, fmt.Sprintf("%q", host))
 	}
-	return nil
+	return hint{fmt.Errorf("the address does not resolve: no host is called %s", strings.Join(names, " or ")),
+		"correct the address, or give a Redis with --redis URL"}
 }
 
 // hint is an error with its next step, as deploy reads it.
@@ -199,7 +211,7 @@ func (s *servers) find(triggers []scheduler.TriggerState, address, channel strin
 	case address == "" && len(wakes) > 1:
 		names := make([]string, len(wakes))
 		for i, w := range wakes {
-			names[i] = "redis://" + w.options.Name()
+			names[i] = w.options.Address()
 		}
 		return api.Server{}, fmt.Errorf("triggers on %d servers listen to %q; name one of them as endpoint: %s", len(wakes), channel, strings.Join(names, ", "))
 	default:
@@ -215,17 +227,13 @@ func (s *servers) find(triggers []scheduler.TriggerState, address, channel strin
 // openKnown finds a server that a trigger uses already, or main: a client of the API cannot make the process connect elsewhere.
 func (s *servers) openKnown(address string) (*server, error) {
 	if address == "" {
-		one, err := s.open(context.Background(), s.main)
+		one, err := s.open(context.Background(), "")
 		if err == nil {
 			s.listen(one)
 		}
 		return one, err
 	}
-	resolved, err := s.resolve(address)
-	if err != nil {
-		return nil, err
-	}
-	options, err := endpoint.Parse(resolved)
+	options, _, err := s.resolve(address)
 	if err != nil {
 		return nil, err
 	}
@@ -240,6 +248,8 @@ func (s *servers) openKnown(address string) (*server, error) {
 }
 
 func (s *servers) close() {
+	s.stop()
+	s.watches.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, one := range s.known {

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -33,7 +32,7 @@ const drainTimeout = 10 * time.Second
 // upFlags are what "up" can be told.
 type upFlags struct {
 	dir       string
-	redis     string
+	redis     redisFlags
 	listen    string
 	state     string
 	logDir    string
@@ -62,7 +61,7 @@ manifest or a handler names them; with --redis URL, that server does. Other addr
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.redis, "redis", os.Getenv("TENLOOM_REDIS"), "Redis to use instead of the embedded one (TENLOOM_REDIS)")
+	f.redis.add(cmd, "Redis to use instead of the embedded one: redis://, rediss://, redis+sentinel://HOST,HOST/MASTER, redis+cluster://HOST,HOST")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:7070", "address of the API")
 	flags.StringVar(&f.state, "state", "", "directory for what outlives a run: compiled code (default DIR/.tenloom)")
 	flags.StringVar(&f.logDir, "log-dir", "", "directory of the handlers' output (default DIR/.spin/logs)")
@@ -112,7 +111,7 @@ func up(ctx context.Context, out, messages io.Writer, g *globals, f upFlags) (er
 		echo = messages
 	}
 	p, err := newPlatform(ctx, platformConfig{
-		manifest: m, redis: redis, embedded: embeddedName(f.redis, redis), variables: given, compiling: f.compiling, cacheDir: filepath.Join(app.state, "cache"), logDir: app.logs, echo: echo, log: log,
+		manifest: m, redis: redis, embedded: embeddedName(f.redis.url, redis), variables: given, compiling: f.compiling, cacheDir: filepath.Join(app.state, "cache"), logDir: app.logs, echo: echo, log: log,
 	})
 	if err != nil {
 		return err
@@ -126,7 +125,7 @@ func up(ctx context.Context, out, messages io.Writer, g *globals, f upFlags) (er
 	}
 	serving.Store(true)
 
-	banner(out, g, bannerFacts{listener.Addr(), redis, f.redis == "", app, f.ephemeral})
+	banner(out, g, bannerFacts{listener.Addr(), redis, f.redis.url == "", app, f.ephemeral})
 	if waitReady(ctx, p, log) {
 		printTriggers(out, p.scheduler.Triggers(tenants.Demo), began)
 		printNext(out, g, v)
@@ -215,30 +214,27 @@ func loadManifest(dir string) (*manifest.Manifest, error) {
 }
 
 // embeddedName is the embedded Redis' host:port, where none was given.
-func embeddedName(given, url string) string {
+func embeddedName(given string, main *endpoint.Options) string {
 	if given != "" {
 		return ""
 	}
-	return strings.TrimPrefix(url, "redis://")
+	return main.Name()
 }
 
 // mainRedis is the Redis that was given, or an embedded one at the address.
-func mainRedis(given, address string) (url string, stop func(), err error) {
-	if given != "" {
-		options, err := endpoint.Parse(given)
-		if err == nil {
-			err = lookup(context.Background(), options.Name())
-		}
-		if err != nil {
-			return "", nil, fail(exitUsage, "--redis: %w", err)
-		}
-		return given, func() {}, nil
+func mainRedis(given redisFlags, address string) (main *endpoint.Options, stop func(), err error) {
+	if main, err = given.options(); err != nil || main != nil {
+		return main, func() {}, err
 	}
 	e, err := startEmbedded(address)
 	if err != nil {
-		return "", nil, err
+		return nil, nil, err
 	}
-	return e.URL(), e.Close, nil
+	if main, err = endpoint.Parse(e.URL()); err != nil {
+		e.Close()
+		return nil, nil, err
+	}
+	return main, e.Close, nil
 }
 
 // deploy loads the application and makes it active. Its default Redis address is taken over by the main server.

@@ -1,6 +1,8 @@
 package endpoint
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
@@ -35,15 +37,36 @@ func (o Options) scheme() string {
 	return scheme + "://"
 }
 
-// DB is the database of a Client, and IsCluster says that there is only database 0.
-func (o *Options) DB() int         { return o.config.DB }
+// DB is the database of a Client.
+func (o *Options) DB() int { return o.config.DB }
+
+// IsCluster says that the Options name nodes of a cluster, which has only database 0.
 func (o *Options) IsCluster() bool { return o.config.Cluster }
+
+// IsMaster says that the Options name Sentinels, and by them a master that can change.
+func (o *Options) IsMaster() bool { return o.config.Master != "" }
 
 // IsSingle says that the Options name one server, neither Sentinels nor a cluster.
 func (o *Options) IsSingle() bool { return !o.config.Cluster && o.config.Master == "" }
 
 // Protocol is the RESP version that was asked for, 0 where none was and 3 is spoken.
 func (o *Options) Protocol() int { return o.config.Protocol }
+
+// Credential tells credentials apart without telling them: the user, and a mark that is the same for the same user, password, client certificate
+// and Sentinel password, "" for none of them. Functions cannot be told apart: whoever gives Credentials knows whose they are.
+func (o *Options) Credential() (user, mark string) {
+	c := o.config
+	var cert []byte
+	if c.TLS != nil {
+		cert = c.TLS.Cert
+	}
+	if c.User+c.Password+c.SentinelPassword == "" && cert == nil {
+		return "", ""
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %q %q %q", c.User, c.Password, c.SentinelUser, c.SentinelPassword, cert)
+	return c.User, hex.EncodeToString(h.Sum(nil)[:4])
+}
 
 // String is the URL with *** in place of user and password.
 func (o Options) String() string {
