@@ -4,7 +4,7 @@ GO ?= go
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BIN = bin/tenloom
 
-.PHONY: build test check bench guests deps fuzz clean
+.PHONY: build test soak check bench guests deps fuzz clean
 
 build: ## bin/tenloom
 	$(GO) build -trimpath -o $(BIN) ./cmd/tenloom
@@ -13,6 +13,10 @@ test: deps ## everything, with the race detector
 	cd sdk && $(GO) test -race ./...
 	cd examples/go-counter && $(GO) test ./...
 	$(GO) test -race -timeout 20m ./...
+	$(GO) test -tags portable ./sandbox
+
+soak: ## a million invocations, after which memory, mappings, descriptors and goroutines are where they were
+	$(GO) test -count=1 -run '^TestSoak$$' -v -timeout 60m ./sandbox -soak 1000000
 
 check: ## what every commit passes: gofmt, go vet, staticcheck, the imports test
 	@bad=$$(git ls-files '*.go' | xargs gofmt -l); if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi

@@ -276,6 +276,9 @@ func (w *wild) handle() {
 	w.i32(40)
 	w.call(wildWrite)
 	w.op(0x1a)
+	w.i32(wildMessage + 8)
+	w.op(0x31, 0, 0) // how to end, before anything writes there
+	w.set(3)
 	w.local(0)
 	w.op(0x29, 0, 0, 0x24, wildSeed) // the seed
 	w.next()
@@ -293,10 +296,9 @@ func (w *wild) handle() {
 	w.set(2)
 	w.op(0x0c, 0, 0x0b, 0x0b)
 	ended := func(how byte, then ...byte) {
-		w.i32(wildMessage + 8)
-		w.op(0x2d, 0, 0)
-		w.i32(int64(how))
-		w.op(0x46, 0x04, 0x40)
+		w.local(3)
+		w.i64(int64(how))
+		w.op(0x51, 0x04, 0x40)
 		w.op(then...)
 		w.op(0x0b)
 	}
@@ -319,7 +321,7 @@ func wildGuest(seed uint64) []byte {
 		w.types = append(w.types, []byte{wildI32, wildI64, wildF32, wildF64}[w.IntN(4)])
 	}
 	var bodies [][]byte
-	bodies = append(bodies, w.body(0, func() { w.i32(wildMessage) }), w.body(1, w.handle), w.body(0, func() {
+	bodies = append(bodies, w.body(0, func() { w.i32(wildMessage) }), w.body(2, w.handle), w.body(0, func() {
 		w.i64(w.Int64() | 1)
 		w.op(0x24, wildSeed)
 		for range w.IntN(20) {
