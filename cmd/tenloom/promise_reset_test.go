@@ -20,14 +20,15 @@ import (
 )
 
 // resetCost is what the reset of a guest that writes 4 pages costs: a call with a clean instance less the same call on one that is not
-// reset, in copies of 64 KiB.
+// reset, in copies of 64 KiB. Both are calls in runs, as the scheduler's workers make them.
 func resetCost(size string) func(b *testing.B) float64 {
 	return func(b *testing.B) float64 {
 		wasm := readPages(b, size)
 		r := newSandbox(b)
-		clean, reused := invoker(b, r, wasm, sandbox.Binding{}), invoker(b, r, wasm, sandbox.Binding{Reuse: true})
+		_, clean := invoker(b, r, wasm, sandbox.Binding{})
+		_, reused := invoker(b, r, wasm, sandbox.Binding{Reuse: true})
 		from, to := make([]byte, 64<<10), make([]byte, 64<<10)
-		times := rounds(b, 31, 2000, clean, reused, func() { copy(to, from) })
+		times := rounds(b, 31, 30*runLength, clean, reused, func() { copy(to, from) })
 		b.Logf("clean call %v, without reset %v, copy of 64 KiB %v", middle(times[0]), middle(times[1]), middle(times[2]))
 		return ratio(times, func(t []time.Duration) float64 { return float64(t[0]-t[1]) / float64(t[2]) })
 	}
@@ -37,21 +38,23 @@ func resetCost(size string) func(b *testing.B) float64 {
 func freshCost(size string, perRound int) func(b *testing.B) float64 {
 	return func(b *testing.B) float64 {
 		wasm := readPages(b, size)
-		return againstFresh(b, invoker(b, newSandbox(b), wasm, sandbox.Binding{}), freshInstance(b, wasm, ""), perRound)
+		return againstFresh(b, wasm, "", perRound)
 	}
 }
 
 // freshGo is the same for a guest of the Go SDK, whose runtime starts in each new instance.
 func freshGo(b *testing.B) float64 {
-	wasm := sdkGuest(b)
-	clean := invoker(b, newSandbox(b), wasm, sandbox.Binding{})
-	return againstFresh(b, clean, freshInstance(b, wasm, "_initialize"), 3)
+	return againstFresh(b, sdkGuest(b), "_initialize", 3)
 }
 
-func againstFresh(b *testing.B, clean, fresh func(), perRound int) float64 {
-	one, other := rounds(b, 15, 500, clean)[0], rounds(b, 15, perRound, fresh)[0]
-	b.Logf("clean call %v, new instance %v", middle(one), middle(other))
-	return float64(middle(other)) / float64(middle(one))
+func againstFresh(b *testing.B, wasm []byte, start string, perRound int) float64 {
+	single, run := invoker(b, newSandbox(b), wasm, sandbox.Binding{})
+	clean := rounds(b, 15, 10*runLength, single, run)
+	alone, inRun := middle(clean[0]), middle(clean[1])
+	fresh := middle(rounds(b, 15, perRound, freshInstance(b, wasm, start))[0])
+	value := func(clean time.Duration) float64 { return float64(fresh) / float64(clean) }
+	b.Logf("new instance %v; clean call %v in a run: %.4g; alone %v: %.4g", fresh, inRun, value(inRun), alone, value(alone))
+	return value(inRun)
 }
 
 // sixtyFour is the message of 64 bytes that the guests get: the SDK's answers its length, the others look at its end.
@@ -66,19 +69,35 @@ func newSandbox(b *testing.B) *sandbox.Runtime {
 	return r
 }
 
-// invoker gives one message to a component of its own.
-func invoker(b *testing.B, r *sandbox.Runtime, wasm []byte, how sandbox.Binding) func() {
+// runLength is how many messages a worker of the scheduler handles in one session under load.
+const runLength = 64
+
+// invoker gives one message to a component of its own: each by itself, or in runs.
+func invoker(b *testing.B, r *sandbox.Runtime, wasm []byte, how sandbox.Binding) (single, inRuns func()) {
 	program, err := r.Compile(background, wasm)
 	if err != nil {
 		b.Fatal(err)
 	}
 	component, ctx := program.Bind(how), stoppable(b)
 	b.Cleanup(func() { component.Close(); program.Close() })
-	return func() {
-		if got := component.Invoke(ctx, sandbox.Call{Payload: sixtyFour}); got.Err != nil {
+	check := func(got sandbox.Result) {
+		if got.Err != nil {
 			b.Fatal(got.Err)
 		}
 	}
+	var session *sandbox.Session
+	left := 0
+	single = func() { check(component.Invoke(ctx, sandbox.Call{Payload: sixtyFour})) }
+	inRuns = func() {
+		if left == 0 {
+			session, left = component.Open(), runLength
+		}
+		check(session.Invoke(ctx, sandbox.Call{Payload: sixtyFour}))
+		if left--; left == 0 {
+			session.Close()
+		}
+	}
+	return single, inRuns
 }
 
 // stoppable is a context that can end, as a server's can.
