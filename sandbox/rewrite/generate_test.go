@@ -416,7 +416,7 @@ func (g *generator) statement(depth int) {
 	if depth <= 0 || g.room < 0 {
 		return
 	}
-	switch g.IntN(16) {
+	switch g.IntN(17) {
 	case 0, 1:
 		t := g.valueType()
 		if l, ok := g.local(t); ok {
@@ -466,7 +466,80 @@ func (g *generator) statement(depth int) {
 	case 15:
 		g.value(g.valueType(), depth)
 		g.op(0x1a)
+	case 16:
+		if l, ok := g.local(i32); ok {
+			g.dispatch(l, depth)
+		}
 	}
+}
+
+// dispatch writes jumps as Go's compiler does: a loop that begins with a table, and branches to it behind a constant.
+func (g *generator) dispatch(to, depth int) {
+	if g.chance(2) {
+		g.value(i32, depth-1)
+		g.op(0x21)
+		g.u(to)
+	}
+	n := 1 + g.IntN(5)
+	g.op(0x03, 0x40)
+	g.labels = append(g.labels, label{loop: true})
+	for range n {
+		g.op(0x02, 0x40)
+		g.labels = append(g.labels, label{})
+	}
+	g.op(0x20)
+	g.u(to)
+	g.op(0x0e)
+	count := g.IntN(n + 2)
+	g.u(count)
+	for range count + 1 {
+		l := g.IntN(n)
+		if other := g.target(); g.chance(8) && other > n && len(g.labels[len(g.labels)-1-other].takes) == 0 {
+			l = other
+		}
+		g.u(l)
+	}
+	for left := n - 1; left >= 0; left-- { // blocks that are open still
+		g.op(0x0b)
+		g.labels = g.labels[:len(g.labels)-1]
+		g.spend()
+		g.statement(depth - 1)
+		switch g.IntN(4) {
+		case 0:
+			g.jump(to, n, left)
+		case 1:
+			g.value(i32, depth-1)
+			g.op(0x04, 0x40)
+			g.jump(to, n, left+1)
+			g.op(0x0b)
+		case 2: // a block where one of the table's has ended
+			g.op(0x02, 0x40)
+			g.labels = append(g.labels, label{})
+			g.value(i32, depth-1)
+			g.op(0x0d, 0)
+			g.jump(to, n, left+1)
+			g.op(0x0b)
+			g.labels = g.labels[:len(g.labels)-1]
+		}
+	}
+	g.op(0x0b)
+	g.labels = g.labels[:len(g.labels)-1]
+}
+
+// jump goes to one of the n places of a table, mostly.
+func (g *generator) jump(to, n, loop int) {
+	g.op(0x41)
+	g.signed(int64(g.IntN(n+3) - 1))
+	if l, ok := g.local(i32); ok && g.chance(8) {
+		to = l
+	}
+	if g.chance(8) {
+		g.op(0x01)
+	}
+	g.op(0x21)
+	g.u(to)
+	g.op(0x0c)
+	g.u(loop)
 }
 
 // bulk writes a bulk instruction with operands that mostly lie within bounds.

@@ -61,6 +61,7 @@ const (
 	vectorConst = 12
 
 	blockEmpty = 0x40 // block type: neither parameters nor results
+	noValues   = -64  // the same as a signed number
 )
 
 // instruction is one decoded instruction. bytes[at:end] is how it stands in the module.

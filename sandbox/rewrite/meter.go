@@ -11,9 +11,11 @@ const (
 
 // frame is an open block of the original.
 type frame struct {
-	op    byte
-	extra uint32 // blocks that were added around this one and those it is in
-	ends  int    // end instructions that close it
+	op       byte
+	at       int    // where it was opened
+	extra    uint32 // blocks that were added around this one and those it is in
+	ends     int    // end instructions that close it
+	dispatch int    // of a loop that begins with a table of jumps, its number, else 0
 }
 
 // meter writes one function. One value is used for all functions, one after the other.
@@ -23,6 +25,7 @@ type meter struct {
 	measure measure
 	form    form
 	frames  []frame
+	jumps   jumps
 	loop    int // the next of measure.loops
 	landing int // the next of measure.landings
 	copied  int // where in the original the bytes begin that are still to be copied as they are
@@ -68,6 +71,7 @@ func (f *meter) function(i int) {
 	}
 	f.frames = append(f.frames[:0], frame{op: opBlock, ends: 1})
 	f.loop, f.landing = 0, 0
+	f.jumps.reset()
 	f.enter()
 	if f.form == local {
 		f.out.op(opBlock)
@@ -206,6 +210,7 @@ func (f *meter) body(end int) {
 	for f.reader.at < end && f.reader.err == nil {
 		f.reader.next(&in)
 		f.instruction(&in)
+		f.follow(&in)
 	}
 	f.copy(end)
 }
@@ -213,7 +218,7 @@ func (f *meter) body(end int) {
 func (f *meter) instruction(in *instruction) {
 	switch in.op {
 	case opBlock, opIf:
-		f.push(in.op, 0, 1)
+		f.push(in, 0, 1)
 	case opLoop:
 		f.openLoop(in)
 	case opElse:
@@ -221,7 +226,7 @@ func (f *meter) instruction(in *instruction) {
 	case opEnd:
 		f.close(in)
 	case opBr, opBrIf:
-		if shifted := f.label(in.x); shifted != in.x {
+		if shifted := f.label(f.through(in.x)); shifted != in.x {
 			f.replace(in)
 			f.out.with(in.op, shifted)
 		}
@@ -248,8 +253,8 @@ func (f *meter) instruction(in *instruction) {
 	}
 }
 
-func (f *meter) push(op byte, extra uint32, ends int) {
-	f.frames = append(f.frames, frame{op: op, extra: f.frames[len(f.frames)-1].extra + extra, ends: ends})
+func (f *meter) push(in *instruction, extra uint32, ends int) {
+	f.frames = append(f.frames, frame{op: in.op, at: in.at, extra: f.frames[len(f.frames)-1].extra + extra, ends: ends})
 }
 
 // label tells where a label of the original is now.
@@ -295,12 +300,12 @@ func (f *meter) openLoop(in *instruction) {
 	l := &f.measure.loops[f.loop]
 	f.loop++
 	if l.head == 0 || f.form == free { // without a branch in it, it never turns
-		f.push(opLoop, 0, 1)
+		f.push(in, 0, 1)
 		return
 	}
 	if l.calls {
 		f.copy(in.end)
-		f.push(opLoop, 0, 1)
+		f.push(in, 0, 1)
 		f.out.with(opGlobalGet, f.fuel)
 		f.subtract(l.head)
 		f.keep(true)
@@ -311,7 +316,7 @@ func (f *meter) openLoop(in *instruction) {
 	f.short(l)
 	f.refuelIf()
 	f.out.op(f.wasm[in.at:in.end]...)
-	f.push(opLoop, 1, 2)
+	f.push(in, 1, 2)
 	f.short(l)
 	if l.params { // an if would hide them from the branch
 		f.out.with(opBrIf, 1)

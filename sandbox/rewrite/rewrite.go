@@ -17,7 +17,7 @@ import (
 )
 
 // Version names what Module makes of a module: part of the key under which its results are kept.
-const Version = 1
+const Version = 2
 
 // prefix begins the names that the rewriter adds and no module may use.
 const prefix = "__tl_"
