@@ -21,6 +21,7 @@ var (
 	errMoved   = errors.New("its targets were moved to another connection")
 	errOldGone = errors.New("the old connection ended first")
 	errNewGone = errors.New("the new connection ended first")
+	errCrowded = errors.New("too many of the connections that were replaced have not ended yet")
 	errLate    = errors.New("the new connection was not ready in time")
 )
 
@@ -81,9 +82,9 @@ func (h *hub) renew(ctx context.Context, why string) error {
 
 // renewLane replaces one connection. A lane without one will make it anew in any case.
 func (h *hub) renewLane(ctx context.Context, l *lane, why string) error {
-	l.hold.Lock()
-	defer l.hold.Unlock()
-	old := l.conn
+	l.hold()
+	defer l.release()
+	old := l.conn.Load()
 	if old == nil {
 		return nil
 	}
@@ -95,7 +96,7 @@ func (h *hub) renewLane(ctx context.Context, l *lane, why string) error {
 		next.close(errMoved)
 		return fmt.Errorf("replace a connection of %s: %w", h.endpoint.Name, err)
 	}
-	l.conn = next
+	l.conn.Store(next)
 	old.close(errMoved)
 	h.config.log.Info("redis connection replaced", "why", why)
 	return nil
@@ -108,8 +109,11 @@ func (h *hub) spare(ctx context.Context) (*conn, error) {
 		return nil, err
 	}
 	h.targets.mu.Lock()
+	defer h.targets.mu.Unlock()
+	if len(h.targets.sessions) >= maxSpares {
+		return nil, errors.Join(errCrowded, socket.Close())
+	}
 	s := h.targets.open()
-	h.targets.mu.Unlock()
 	return h.start(ctx, socket, s), nil
 }
 

@@ -69,6 +69,7 @@ func newLedger() *ledger { return &ledger{last: map[string]int{}} }
 // crowd publishes numbers on channels of its own, from several sides, until stop.
 type crowd struct {
 	group sync.WaitGroup
+	once  sync.Once
 	end   chan struct{}
 	mu    sync.Mutex
 	sent  map[string]int // by channel
@@ -76,16 +77,24 @@ type crowd struct {
 
 // publishing has n publishers, of which each has channels "<prefix><publisher>.<i>" for i below channels. It publishes in pipelines.
 func publishing(t testing.TB, s *redistest.Server, prefix string, n, channels int) *crowd {
+	return publishingAt(t, s, prefix, n, channels, time.Microsecond)
+}
+
+// publishingAt lets each publisher publish at most once in a while.
+func publishingAt(t testing.TB, s *redistest.Server, prefix string, n, channels int, every time.Duration) *crowd {
 	c := &crowd{end: make(chan struct{}), sent: map[string]int{}}
+	t.Cleanup(func() { c.stop() })
 	for p := range n {
 		client := s.Client()
 		c.group.Go(func() {
 			numbers := make([]int, channels)
+			tick := time.NewTicker(every)
+			defer tick.Stop()
 			for {
 				select {
 				case <-c.end:
 					return
-				default:
+				case <-tick.C:
 				}
 				_, err := client.Pipelined(context.Background(), func(pipe redis.Pipeliner) error {
 					for i := range numbers {
@@ -111,7 +120,7 @@ func publishing(t testing.TB, s *redistest.Server, prefix string, n, channels in
 
 // stop ends the publishers and returns what they sent, by channel.
 func (c *crowd) stop() map[string]int {
-	close(c.end)
+	c.once.Do(func() { close(c.end) })
 	c.group.Wait()
 	return c.sent
 }

@@ -25,6 +25,10 @@ type Endpoint struct {
 	// replaced without loss, and one that hears nothing any more is found out even while its server answers. May be nil.
 	Publish func(ctx context.Context, channel string, payload []byte) error
 
+	// Connections is how many there may be at once, besides those that are being replaced; default 4, at most 8. One is opened, and another for
+	// each 25,000 targets and where a reader is busy more than 60 % of its time, as long as there are CPUs for it.
+	Connections int
+
 	// OncePerPatterns says that the server sends a message once for all patterns of a connection that match it, as miniredis does. Redis
 	// sends it once for each.
 	OncePerPatterns bool
@@ -37,6 +41,7 @@ type hubConfig struct {
 	changed   func()                      // some State has changed since the last call; may be nil
 	log       *slog.Logger
 	heartbeat time.Duration // default 800 ms: a silent connection is given up after three
+	perLane   int           // targets of one connection, while there may be more connections; default 25,000
 }
 
 // sink gets the frames of one read, at most maxBatch at once. Their slices die when it returns. It must not block: while it runs nothing is
@@ -67,6 +72,7 @@ type hub struct {
 	done     chan struct{} // closed when Run ends
 	parts    sync.WaitGroup
 
+	load load   // the director's
 	deaf string // what the server last said against the control channel; the herald's
 
 	mu     sync.Mutex
@@ -76,6 +82,9 @@ type hub struct {
 func newHub(e Endpoint, c hubConfig) *hub {
 	if c.heartbeat == 0 {
 		c.heartbeat = heartbeat
+	}
+	if c.perLane == 0 {
+		c.perLane = perConnection
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
@@ -123,12 +132,16 @@ func (h *hub) Run(ctx context.Context) error {
 
 // direct does what concerns whole connections, one after the other, until ctx ends.
 func (h *hub) direct(ctx context.Context) {
+	tick := time.NewTicker(h.config.heartbeat)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case r := <-h.renewals:
 			r.done <- h.renew(ctx, r.why)
+		case <-tick.C:
+			h.balance(ctx)
 		}
 	}
 }

@@ -62,6 +62,11 @@ func publisher(c *redis.Client) func(context.Context, string, []byte) error {
 }
 
 func watchEndpoint(t testing.TB, e Endpoint, heartbeat time.Duration) *watched {
+	return watchLanes(t, e, heartbeat, 0)
+}
+
+// watchLanes has another connection for each so many targets.
+func watchLanes(t testing.TB, e Endpoint, heartbeat time.Duration, perLane int) *watched {
 	e.ID, e.Name = "e1", "redis"
 	w := &watched{t: t, moved: make(chan struct{}, 1), seen: map[string]int{}, last: map[string]string{}}
 	tell := func() {
@@ -72,6 +77,7 @@ func watchEndpoint(t testing.TB, e Endpoint, heartbeat time.Duration) *watched {
 	}
 	w.hub = newHub(e, hubConfig{
 		heartbeat: heartbeat,
+		perLane:   perLane,
 		changed:   tell,
 		gap: func(g Gap, _ []tenants.Target) {
 			w.mu.Lock()

@@ -2,7 +2,7 @@ package scheduler
 
 import (
 	"context"
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,16 +15,21 @@ type lane struct {
 	cause   string        // why there is none; "" with one
 	gap     *interruption // the last one, open or not
 
-	hold    sync.Mutex // held by whoever makes or replaces the connection: for as long as a dial or a handover
-	conn    *conn      // nil between two; under hold
-	retired bool       // its slots have moved away; under hold
+	held    chan struct{}        // capacity 1: holds a token while somebody makes or replaces the connection
+	conn    atomic.Pointer[conn] // nil between two; written by who holds the lane
+	retired bool                 // its slots have moved away; the holder's
 }
+
+// hold keeps others from making or replacing the lane's connection, for as long as a dial or a handover takes.
+func (l *lane) hold() { l.held <- struct{}{} }
+
+func (l *lane) release() { <-l.held }
 
 // keep keeps a lane's connection until ctx ends or the lane is retired.
 func (h *hub) keep(ctx context.Context, l *lane) {
 	var wait backoff
 	for ctx.Err() == nil {
-		c, retired := h.present(ctx, l)
+		c, retired := h.connected(ctx, l)
 		switch {
 		case retired:
 			return
@@ -33,12 +38,9 @@ func (h *hub) keep(ctx context.Context, l *lane) {
 			continue
 		}
 		<-c.ended // serve ends with ctx
-		l.hold.Lock()
-		lost := l.conn == c
-		if lost {
-			l.conn = nil
-		}
-		l.hold.Unlock()
+		l.hold()
+		lost := l.conn.CompareAndSwap(c, nil)
+		l.release()
 		if !lost {
 			continue // a handover has put another in its place
 		}
@@ -49,18 +51,19 @@ func (h *hub) keep(ctx context.Context, l *lane) {
 	}
 }
 
-// present is the lane's connection, made now if there is none; nil when that fails.
-func (h *hub) present(ctx context.Context, l *lane) (c *conn, retired bool) {
-	l.hold.Lock()
-	defer l.hold.Unlock()
-	if l.conn != nil || l.retired {
-		return l.conn, l.retired
+// connected is the lane's connection, made now if there is none; nil when that fails.
+func (h *hub) connected(ctx context.Context, l *lane) (c *conn, retired bool) {
+	l.hold()
+	defer l.release()
+	if c := l.conn.Load(); c != nil || l.retired {
+		return c, l.retired
 	}
 	socket, err := h.dial(ctx)
 	if err != nil {
 		h.unreachable(ctx, l, err)
 		return nil, false
 	}
-	l.conn = h.start(ctx, socket, h.targets.begin(l))
-	return l.conn, false
+	c = h.start(ctx, socket, h.targets.begin(l))
+	l.conn.Store(c)
+	return c, false
 }

@@ -21,7 +21,7 @@ const (
 // of commands on the wire is the order of asks. All but the channels is guarded by targets.mu.
 type session struct {
 	t    *targets
-	bit  uint16        // in the sets of target; no other session that lives has it
+	bit  uint32        // in the sets of target; no other session that lives has it
 	wake chan struct{} // capacity 1: there is something to write
 	idle chan struct{} // capacity 1: all that was asked is answered
 
@@ -38,13 +38,17 @@ type session struct {
 	cause   string    // of its end
 }
 
+// maxSpares is how many sessions may live before no more are begun for handovers. Lanes that make their connection anew add one each at most,
+// and there are bits for all.
+const maxSpares = 16
+
 // open begins a session that is asked for nothing but the control channel. The caller holds mu.
 func (t *targets) open() *session {
-	var used uint16
+	var used uint32
 	for _, s := range t.sessions {
 		used |= s.bit
 	}
-	s := &session{t: t, bit: 1 << bits.TrailingZeros16(^used), wake: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
+	s := &session{t: t, bit: 1 << bits.TrailingZeros32(^used), wake: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
 	t.sessions = append(t.sessions, s)
 	if t.control != nil {
 		s.mark(t.control)

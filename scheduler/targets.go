@@ -53,7 +53,7 @@ type targets struct {
 	mu       sync.Mutex
 	all      map[tenants.Target]*target
 	control  *target    // the hub's own channel, held by every connection; nil where there is none
-	sessions []*session // of connections that live; 16 at most, by their bits
+	sessions []*session // of connections that live; 32 at most, by their bits
 	lanes    []*lane    // by their index
 	of       [slots]*lane
 	sizes    [slots]int // targets that are referenced
@@ -71,10 +71,10 @@ type target struct {
 	since  int64 // Unix time in ns, of state
 	refs   int32
 
-	held    uint16 // sessions that have acknowledged a SUBSCRIBE, and no UNSUBSCRIBE since
-	busy    uint16 // sessions that a command for it awaits its answer on
-	queued  uint16 // sessions that have it in dirty
-	refused uint16 // sessions that have refused it since it was last asked for
+	held    uint32 // sessions that have acknowledged a SUBSCRIBE, and no UNSUBSCRIBE since
+	busy    uint32 // sessions that a command for it awaits its answer on
+	queued  uint32 // sessions that have it in dirty
+	refused uint32 // sessions that have refused it since it was last asked for
 
 	state   State
 	slot    uint8
@@ -108,7 +108,7 @@ func newTargets(control string) *targets {
 
 // join makes a lane that has no slots yet. The caller holds mu, where others know t.
 func (t *targets) join() *lane {
-	l := &lane{cause: "not connected yet"}
+	l := &lane{cause: "not connected yet", held: make(chan struct{}, 1)}
 	t.lanes = append(t.lanes, l)
 	return l
 }
