@@ -82,6 +82,8 @@ func (h *hub) balance(ctx context.Context) {
 	case h.load.cold >= coldFor:
 		h.load.cold = 0
 		err = h.shrink(ctx, lanes)
+	case n > 1:
+		err = h.level(ctx, lanes)
 	}
 	if err != nil && ctx.Err() == nil {
 		h.load.until = now.Add(restFor)
@@ -159,6 +161,33 @@ func (h *hub) shift(ctx context.Context, from, to *lane, next *conn, slots uint6
 		return errOldGone
 	}
 	return h.handover(ctx, transfer{from: from, to: to, old: old, new: next, slots: slots})
+}
+
+// level moves targets from the lane that has the most to the one that has the fewest, where they differ by a quarter of what one ought to have.
+func (h *hub) level(ctx context.Context, lanes []laneLoad) error {
+	most, least := lanes[0], lanes[0]
+	for _, l := range lanes {
+		if l.targets > most.targets {
+			most = l
+		}
+		if l.targets < least.targets {
+			least = l
+		}
+	}
+	if most.targets-least.targets < h.config.perLane/4 {
+		return nil
+	}
+	slots, n := h.targets.choose(most.lane, (most.targets-least.targets)/2)
+	if n == 0 {
+		return nil
+	}
+	least.hold()
+	defer least.release()
+	next := least.conn.Load()
+	if next == nil {
+		return nil
+	}
+	return h.shift(ctx, most.lane, least.lane, next, slots)
 }
 
 // shrink moves the last lane's targets to the one that has the fewest, and closes its connection.

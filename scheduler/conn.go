@@ -16,20 +16,21 @@ import (
 // writes, so that commands have one order and the reader waits for nothing but the socket, the sink and, in a handover, the other
 // connection's fence.
 type conn struct {
-	socket    net.Conn
-	session   *session
-	heartbeat time.Duration
-	sink      sink
-	control   string         // the hub's own channel, or ""
-	beats     *atomic.Uint64 // heartbeat messages that the hub has published
+	socket       net.Conn
+	subscription *subscription
+	heartbeat    time.Duration
+	sink         sink
+	control      string         // the hub's own channel, or ""
+	beats        *atomic.Uint64 // heartbeat messages that the hub has published
 
 	deliver atomic.Uint64         // slots whose messages are handed over; written by the reader and by handovers
 	fence   atomic.Pointer[fence] // of the handover that it takes part in; written by the handover
 
-	in      *frameReader
-	frames  []frame // of the read being handled; reused
-	heard   uint64  // the last heartbeat message that came; the reader's
-	reached *fence  // that sort has come to; the reader's
+	in        *frameReader
+	frames    []frame // of the read being handled; reused
+	heard     uint64  // the last heartbeat message that came; the reader's
+	reached   *fence  // that sort has come to; the reader's
+	published uint64  // heartbeat messages by the last tend; the reader's
 
 	alive     atomic.Int64 // Unix time in ns when the last byte came
 	busy      atomic.Int64 // ns in which the reader had something to do
@@ -48,9 +49,9 @@ var (
 	errDeaf   = errors.New("messages that the server accepts do not come back")
 )
 
-func newConn(socket net.Conn, s *session, heartbeat time.Duration) *conn {
+func newConn(socket net.Conn, s *subscription, heartbeat time.Duration) *conn {
 	return &conn{
-		socket: socket, session: s, heartbeat: heartbeat, in: newFrameReader(readBuffer, maxFrame), beats: new(atomic.Uint64),
+		socket: socket, subscription: s, heartbeat: heartbeat, in: newFrameReader(readBuffer, maxFrame), beats: new(atomic.Uint64),
 		began: time.Now(), closed: make(chan struct{}), ended: make(chan struct{}),
 	}
 }
@@ -81,17 +82,17 @@ func (c *conn) close(cause error) {
 	})
 }
 
-// write sends what the session asks for until done is closed.
+// write sends what the subscription asks for until done is closed.
 func (c *conn) write(done <-chan struct{}) error {
 	var b []byte
 	for {
 		select {
 		case <-done:
 			return nil
-		case <-c.session.wake:
+		case <-c.subscription.wake:
 		}
 		for {
-			if b = c.session.take(b[:0]); len(b) == 0 {
+			if b = c.subscription.take(b[:0]); len(b) == 0 {
 				break
 			}
 			if err := c.socket.SetWriteDeadline(time.Now().Add(3 * c.heartbeat)); err != nil {
@@ -107,7 +108,7 @@ func (c *conn) write(done <-chan struct{}) error {
 	}
 }
 
-// read hands frames to the sink and answers to the session until the socket ends. A socket on which nothing came for a heartbeat is sent a
+// read hands frames to the sink and answers to the subscription until the socket ends. A socket on which nothing came for a heartbeat is sent a
 // PING, and closed when still not a byte has come two heartbeats later: that is how a half-open link and a paused server end.
 func (c *conn) read() error {
 	silent := 0 // heartbeats in a row
@@ -134,33 +135,37 @@ func (c *conn) read() error {
 			return fmt.Errorf("read: %w", err)
 		case n == 0:
 			if silent++; silent == 1 {
-				c.session.ping(nil)
+				c.subscription.ping(nil)
 			} else if silent >= 3 {
 				return fmt.Errorf("%w: not a byte for %v, nor after a PING", errSilent, now.Sub(time.Unix(0, c.alive.Load())).Round(time.Millisecond))
 			}
 		}
 		if now.Sub(looked) >= c.heartbeat {
 			looked = now
-			if err := c.tend(now); err != nil {
-				return err
-			}
+			c.tend(now)
 		}
 	}
 }
 
 // tend does what is to be done once in a heartbeat.
-func (c *conn) tend(now time.Time) error {
-	c.session.t.again(now)
-	if beats := c.beats.Load(); !c.session.hears() {
+func (c *conn) tend(now time.Time) {
+	c.subscription.t.again(now)
+	beats := c.beats.Load()
+	if !c.subscription.hears() {
 		c.heard = beats // those before its control channel is acknowledged are not for it
-	} else if beats > c.heard+1 {
-		return fmt.Errorf("%w: %d of this process's own, the last one published at least %v ago", errDeaf, beats-c.heard, c.heartbeat)
+	} else if last := c.published; last > c.heard {
+		// What was published a heartbeat ago comes before the answer to a PING that is sent now, however much there is to read before it.
+		c.subscription.ping(func() {
+			if last > c.heard {
+				c.close(errDeaf)
+			}
+		})
 	}
-	return nil
+	c.published = beats
 }
 
 // hears tells whether the control channel is subscribed to.
-func (s *session) hears() bool {
+func (s *subscription) hears() bool {
 	s.t.mu.Lock()
 	defer s.t.mu.Unlock()
 	return s.t.control != nil && s.has(s.t.control)
@@ -265,5 +270,5 @@ func (c *conn) answer(now time.Time, raw []byte) (then func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.session.answer(r, now)
+	return c.subscription.answer(r, now)
 }

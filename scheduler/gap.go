@@ -71,8 +71,8 @@ func (t *targets) doubt(slots uint64, since, until time.Time, atMost int64, caus
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	g := &interruption{Gap: Gap{Since: since, Until: until, AtMost: atMost, Cause: cause}}
-	for _, x := range t.all {
-		if slots>>x.slot&1 == 1 && x.state == Active && x.refs > 0 {
+	for x := range t.in(slots) {
+		if x.state == Active && x.refs > 0 {
 			g.members = append(g.members, x)
 		}
 	}

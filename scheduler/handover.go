@@ -110,7 +110,7 @@ func (h *hub) spare(ctx context.Context) (*conn, error) {
 	}
 	h.targets.mu.Lock()
 	defer h.targets.mu.Unlock()
-	if len(h.targets.sessions) >= maxSpares {
+	if len(h.targets.subscriptions) >= maxSpares {
 		return nil, errors.Join(errCrowded, socket.Close())
 	}
 	s := h.targets.open()
@@ -145,7 +145,7 @@ func (h *hub) settle(ctx context.Context, m transfer) error {
 			return nil
 		}
 		select {
-		case <-m.new.session.idle:
+		case <-m.new.subscription.idle:
 		case <-m.new.closed:
 			return errNewGone
 		case <-m.old.ended:
@@ -161,7 +161,7 @@ func (h *hub) settle(ctx context.Context, m transfer) error {
 // cross changes from the old to the new connection, at a fence where that can be.
 func (h *hub) cross(ctx context.Context, m transfer) error {
 	why := "there is no control channel that both connections hold"
-	if h.control != "" && m.old.session.hears() && m.new.session.hears() {
+	if h.control != "" && m.old.subscription.hears() && m.new.subscription.hears() {
 		crossed, err := h.fenced(ctx, m)
 		if crossed || err != nil {
 			return err
@@ -278,7 +278,7 @@ func (h *hub) bridge(ctx context.Context, m transfer, why string) error {
 	begin, before := time.Now(), m.new.discarded.Load()
 	oldBefore := m.old.discarded.Load()
 	stopped := make(chan struct{})
-	m.old.session.ping(func() {
+	m.old.subscription.ping(func() {
 		m.old.deliver.And(^m.slots)
 		close(stopped)
 	})
@@ -305,7 +305,7 @@ func (h *hub) bridge(ctx context.Context, m transfer, why string) error {
 // open has the new connection deliver what is published from now on.
 func (h *hub) open(ctx context.Context, m transfer) error {
 	opened := make(chan struct{})
-	m.new.session.ping(func() {
+	m.new.subscription.ping(func() {
 		m.new.deliver.Or(m.slots)
 		close(opened)
 	})
@@ -333,7 +333,7 @@ func (t *targets) list() []*lane {
 func (t *targets) invite(m transfer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s := m.new.session; !s.ended {
+	if s := m.new.subscription; !s.ended {
 		s.serve(m.slots)
 	}
 }
@@ -343,10 +343,10 @@ func (t *targets) invite(m transfer) {
 func (t *targets) freeze(m transfer) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if m.new.session.ended || !m.new.session.quiet() {
+	if m.new.subscription.ended || !m.new.subscription.quiet() {
 		return false
 	}
-	m.old.session.frozen |= m.slots
+	m.old.subscription.frozen |= m.slots
 	return true
 }
 
@@ -354,31 +354,29 @@ func (t *targets) freeze(m transfer) bool {
 func (t *targets) withdraw(m transfer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	m.old.session.frozen &^= m.slots
-	for _, x := range t.all {
-		if m.slots>>x.slot&1 == 1 {
-			m.old.session.mark(x)
-		}
+	m.old.subscription.frozen &^= m.slots
+	for x := range t.in(m.slots) {
+		m.old.subscription.mark(x)
 	}
-	m.new.session.release(m.slots)
-	m.new.session.reasons = nil
+	m.new.subscription.release(m.slots)
+	m.new.subscription.reasons = nil
 }
 
 // adopt has the new connection speak for the slots. What it was refused is rejected now.
 func (t *targets) adopt(m transfer, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := m.new.session
+	s := m.new.subscription
 	m.from.slots &^= m.slots
 	m.to.slots |= m.slots
-	m.to.session, m.to.cause = s, ""
+	m.to.subscription, m.to.cause = s, ""
 	for i := range t.of {
 		if m.slots>>i&1 == 1 {
 			t.of[i] = m.to
 		}
 	}
-	for _, x := range t.all {
-		if m.slots>>x.slot&1 == 0 || x.refs == 0 || !x.offered {
+	for x := range t.in(m.slots) {
+		if x.refs == 0 || !x.offered {
 			continue
 		}
 		switch {
@@ -392,7 +390,7 @@ func (t *targets) adopt(m transfer, now time.Time) {
 	}
 	s.reasons = nil
 	if m.from != m.to {
-		m.old.session.release(m.slots)
+		m.old.subscription.release(m.slots)
 	}
 	if s.ended {
 		t.orphan(m.to, now, true)

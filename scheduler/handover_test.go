@@ -448,3 +448,26 @@ func TestHandoverEndsWithTheHub(t *testing.T) {
 	}
 	subscribers(t, s.Client(), "a", 0)
 }
+
+// TestDeafConnection: its server answers, but what is published does not come back, as after a failover that it does not know of.
+func TestDeafConnection(t *testing.T) {
+	s, elsewhere := redistest.Start(t), redistest.Start(t)
+	var wrong atomic.Bool
+	dial, astray := dialler(t, s.URL), dialler(t, elsewhere.URL)
+	wrong.Store(true)
+	w := watchEndpoint(t, Endpoint{Publish: publisher(s.Client()), Dial: func(ctx context.Context) (net.Conn, error) {
+		if wrong.Load() {
+			return astray(ctx)
+		}
+		return dial(ctx)
+	}}, 100*time.Millisecond)
+	w.Add(channel("a"))
+	w.awaitAll(Active)
+	wrong.Store(false)
+	w.await("gap", func() bool { return len(w.interruptions()) > 0 })
+	if g := w.interruptions()[0]; !strings.Contains(g.Cause, errDeaf.Error()) {
+		t.Errorf("%+v", g)
+	}
+	w.awaitAll(Active)
+	subscribers(t, s.Client(), "a", 1)
+}

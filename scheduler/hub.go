@@ -56,7 +56,7 @@ const (
 
 // hub keeps the subscriptions of one Endpoint, over a few connections that all its users share.
 //
-//	Add, Remove, States ──► targets ──► session ──► writer ──► socket ──► reader ──► sink
+//	Add, Remove, States ──► targets ──► subscription ──► writer ──► socket ──► reader ──► sink
 //	                                       ▲                                │
 //	                                       └────────── acks, errors ────────┘
 //
@@ -152,8 +152,8 @@ func (h *hub) dial(ctx context.Context) (net.Conn, error) {
 	return h.endpoint.Dial(ctx)
 }
 
-// start serves a session on a new socket until its end or that of ctx.
-func (h *hub) start(ctx context.Context, socket net.Conn, s *session) *conn {
+// start serves a subscription on a new socket until its end or that of ctx.
+func (h *hub) start(ctx context.Context, socket net.Conn, s *subscription) *conn {
 	h.config.log.Info("connected to redis")
 	c := newConn(socket, s, h.config.heartbeat)
 	c.sink, c.control, c.beats = h.config.sink(), h.control, &h.beats

@@ -550,8 +550,8 @@ func TestHubHammer(t *testing.T) {
 	subscribers(t, c, "kept", 1)
 	w.targets.mu.Lock()
 	defer w.targets.mu.Unlock()
-	if len(w.targets.all) != 2 {
-		t.Errorf("%d targets are remembered", len(w.targets.all))
+	if w.targets.remembered() != 2 {
+		t.Errorf("%d targets are remembered", w.targets.remembered())
 	}
 }
 

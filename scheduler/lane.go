@@ -10,10 +10,10 @@ import (
 // handover puts another in its place while both live.
 type lane struct {
 	// Under targets.mu.
-	slots   uint64
-	session *session      // that speaks for the targets; nil without a connection
-	cause   string        // why there is none; "" with one
-	gap     *interruption // the last one, open or not
+	slots        uint64
+	subscription *subscription // that speaks for the targets; nil without a connection
+	cause        string        // why there is none; "" with one
+	gap          *interruption // the last one, open or not
 
 	held    chan struct{}        // capacity 1: holds a token while somebody makes or replaces the connection
 	conn    atomic.Pointer[conn] // nil between two; written by who holds the lane

@@ -3,6 +3,8 @@ package scheduler
 import (
 	"fmt"
 	"hash/maphash"
+	"iter"
+	"math/bits"
 	"strings"
 	"sync"
 	"time"
@@ -45,25 +47,25 @@ func (f *frame) slot() uint8 {
 // targets is what is wanted of one Endpoint, counted by reference, and how it stands. The map is as large as the set of targets that triggers
 // and taps name, which the policies of their tenants bound.
 //
-// It is shared by callers of Add, Remove and States, and by the writers and readers of the endpoint's connections, each through its session.
+// It is shared by callers of Add, Remove and States, and by the writers and readers of the endpoint's connections, each through its subscription.
 // Each holds mu for a moment and does no I/O under it.
 type targets struct {
 	fresh chan struct{} // capacity 1: there is something to announce
 
-	mu       sync.Mutex
-	all      map[tenants.Target]*target
-	control  *target    // the hub's own channel, held by every connection; nil where there is none
-	sessions []*session // of connections that live; 32 at most, by their bits
-	lanes    []*lane    // by their index
-	of       [slots]*lane
-	sizes    [slots]int // targets that are referenced
-	againAt  time.Time
-	stopped  bool
-	news     news
+	mu            sync.Mutex
+	all           [slots]map[tenants.Target]*target // by slot
+	control       *target                           // the hub's own channel, held by every connection; nil where there is none
+	subscriptions []*subscription                   // of connections that live; 32 at most, by their bits
+	lanes         []*lane                           // by their index
+	of            [slots]*lane
+	sizes         [slots]int // targets that are referenced
+	againAt       time.Time
+	stopped       bool
+	news          news
 }
 
 // target is one Target. It is forgotten when nobody wants it and no connection has it. Its fields are guarded by targets.mu; the sets of
-// sessions are sums of their bits. On each session one command at most is on its way for it, so that an answer says which one it answers.
+// subscriptions are sums of their bits. On each subscription one command at most is on its way for it, so that an answer says which one it answers.
 type target struct {
 	tenants.Target
 	gap    *interruption // in which it is lost; nil when it is not
@@ -71,10 +73,10 @@ type target struct {
 	since  int64 // Unix time in ns, of state
 	refs   int32
 
-	held    uint32 // sessions that have acknowledged a SUBSCRIBE, and no UNSUBSCRIBE since
-	busy    uint32 // sessions that a command for it awaits its answer on
-	queued  uint32 // sessions that have it in dirty
-	refused uint32 // sessions that have refused it since it was last asked for
+	held    uint32 // subscriptions that have acknowledged a SUBSCRIBE, and no UNSUBSCRIBE since
+	busy    uint32 // subscriptions that a command for it awaits its answer on
+	queued  uint32 // subscriptions that have it in dirty
+	refused uint32 // subscriptions that have refused it since it was last asked for
 
 	state   State
 	slot    uint8
@@ -94,7 +96,7 @@ type news struct {
 }
 
 func newTargets(control string) *targets {
-	t := &targets{fresh: make(chan struct{}, 1), all: map[tenants.Target]*target{}}
+	t := &targets{fresh: make(chan struct{}, 1)}
 	if control != "" {
 		t.control = &target{Target: tenants.Target{Name: control}, refs: 1, offered: true, alone: true}
 	}
@@ -102,6 +104,7 @@ func newTargets(control string) *targets {
 	l.slots = allSlots
 	for i := range t.of {
 		t.of[i] = l
+		t.all[i] = map[tenants.Target]*target{}
 	}
 	return t
 }
@@ -132,17 +135,18 @@ func notOffered(name tenants.Target) string {
 func (t *targets) add(name tenants.Target, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	x := t.all[name]
+	slot := slotOf(name)
+	x := t.all[slot][name]
 	if x == nil {
-		x = &target{Target: name, slot: slotOf(name), offered: true, since: now.UnixNano()}
+		x = &target{Target: name, slot: slot, offered: true, since: now.UnixNano()}
 		if why := notOffered(name); why != "" {
 			x.offered, x.state, x.reason = false, Rejected, why
 		}
-		t.all[name] = x
+		t.all[slot][name] = x
 	}
 	if x.refs++; x.refs == 1 {
 		t.sizes[x.slot]++
-		if s := t.of[x.slot].session; x.state == Active && (s == nil || !s.has(x)) {
+		if s := t.of[x.slot].subscription; x.state == Active && (s == nil || !s.has(x)) {
 			x.set(Pending, "", now) // it is being given up, and asked for again after that
 		}
 		if t.stopped {
@@ -160,7 +164,7 @@ func (t *targets) add(name tenants.Target, now time.Time) {
 func (t *targets) remove(name tenants.Target, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	x := t.all[name]
+	x := t.all[slotOf(name)][name]
 	if x == nil || x.refs == 0 {
 		return
 	}
@@ -173,17 +177,30 @@ func (t *targets) remove(name tenants.Target, now time.Time) {
 	t.forget(x)
 }
 
+// in goes over the targets of slots. The caller holds mu, and may forget those that it is given.
+func (t *targets) in(slots uint64) iter.Seq[*target] {
+	return func(yield func(*target) bool) {
+		for ; slots != 0; slots &= slots - 1 {
+			for _, x := range t.all[bits.TrailingZeros64(slots)] {
+				if !yield(x) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // mark has the writers look at x, where its wish and the server differ. The caller holds mu.
 func (t *targets) mark(x *target) {
-	for _, s := range t.sessions {
+	for _, s := range t.subscriptions {
 		s.mark(x)
 	}
 }
 
 // forget removes x from the map once nobody wants it and no server has it. The caller holds mu.
 func (t *targets) forget(x *target) {
-	if x.refs == 0 && x.held|x.busy == 0 && t.all[x.Target] == x {
-		delete(t.all, x.Target)
+	if x.refs == 0 && x.held|x.busy == 0 && t.all[x.slot][x.Target] == x {
+		delete(t.all[x.slot], x.Target)
 	}
 }
 
@@ -198,8 +215,12 @@ func (x *target) set(s State, reason string, now time.Time) {
 func (t *targets) states() []TargetState {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all := make([]TargetState, 0, len(t.all))
-	for _, x := range t.all {
+	n := 0
+	for _, size := range t.sizes {
+		n += size
+	}
+	all := make([]TargetState, 0, n)
+	for x := range t.in(allSlots) {
 		if x.refs == 0 {
 			continue
 		}
@@ -212,7 +233,7 @@ func (t *targets) states() []TargetState {
 func (t *targets) state(name tenants.Target) (TargetState, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if x := t.all[name]; x != nil && x.refs > 0 {
+	if x := t.all[slotOf(name)][name]; x != nil && x.refs > 0 {
 		return t.stateOf(x), true
 	}
 	return TargetState{}, false
@@ -227,23 +248,23 @@ func (t *targets) stateOf(x *target) TargetState {
 	return s
 }
 
-// begin opens a session on a new connection of a lane, on which nothing is subscribed to yet, and asks for all that the lane serves.
-func (t *targets) begin(l *lane) *session {
+// begin opens a subscription on a new connection of a lane, on which nothing is subscribed to yet, and asks for all that the lane serves.
+func (t *targets) begin(l *lane) *subscription {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.open()
-	l.session, l.cause = s, ""
+	l.subscription, l.cause = s, ""
 	s.serve(l.slots)
 	t.tell()
 	return s
 }
 
-// end notes that a session's connection is lost. alive is its last sign of life. Where the hub itself ended it, nothing counts as lost.
-func (t *targets) end(s *session, alive, now time.Time, cause string, wanted bool) {
+// end notes that a subscription's connection is lost. alive is its last sign of life. Where the hub itself ended it, nothing counts as lost.
+func (t *targets) end(s *subscription, alive, now time.Time, cause string, wanted bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s.close(alive, cause)
-	for _, x := range t.all {
+	for x := range t.in(s.served) {
 		x.leave(s)
 		t.forget(x)
 	}
@@ -251,27 +272,27 @@ func (t *targets) end(s *session, alive, now time.Time, cause string, wanted boo
 		t.control.leave(s)
 	}
 	for _, l := range t.lanes {
-		if l.session == s {
+		if l.subscription == s {
 			t.orphan(l, now, !wanted)
 		}
 	}
 	t.tell()
 }
 
-// leave takes x off a session that has ended.
-func (x *target) leave(s *session) {
+// leave takes x off a subscription that has ended.
+func (x *target) leave(s *subscription) {
 	x.held &^= s.bit
 	x.busy &^= s.bit
 	x.queued &^= s.bit
 	x.refused &^= s.bit
 }
 
-// orphan notes that the session which speaks for a lane has ended. The caller holds mu.
+// orphan notes that the subscription which speaks for a lane has ended. The caller holds mu.
 func (t *targets) orphan(l *lane, now time.Time, lost bool) {
-	s := l.session
-	l.session, l.cause = nil, s.cause
-	for _, x := range t.all {
-		if l.slots>>x.slot&1 == 0 || x.state != Active || x.refs == 0 {
+	s := l.subscription
+	l.subscription, l.cause = nil, s.cause
+	for x := range t.in(l.slots) {
+		if x.state != Active || x.refs == 0 {
 			continue
 		}
 		x.set(Reconnecting, s.cause, now)
@@ -299,7 +320,7 @@ func (t *targets) close(now time.Time) {
 	for _, l := range t.lanes {
 		l.cause = ""
 	}
-	for _, x := range t.all {
+	for x := range t.in(allSlots) {
 		t.found(x, now)
 		if x.offered {
 			x.set(Closed, "the endpoint is closed", now)
@@ -351,7 +372,7 @@ func (t *targets) again(now time.Time) {
 		t.control.refused = 0
 		t.mark(t.control)
 	}
-	for _, x := range t.all {
+	for x := range t.in(allSlots) {
 		if x.refused != 0 {
 			x.refused = 0
 			t.mark(x)

@@ -17,64 +17,65 @@ const (
 	maxAsks  = 1024      // commands written and not answered; the writer waits for the reader beyond
 )
 
-// session is what one connection has been asked and has answered. Its writer takes the next commands, its reader brings the answers; the order
+// subscription is what one connection has been asked and has answered. Its writer takes the next commands, its reader brings the answers; the order
 // of commands on the wire is the order of asks. All but the channels is guarded by targets.mu.
-type session struct {
+type subscription struct {
 	t    *targets
-	bit  uint32        // in the sets of target; no other session that lives has it
+	bit  uint32        // in the sets of target; no other subscription that lives has it
 	wake chan struct{} // capacity 1: there is something to write
 	idle chan struct{} // capacity 1: all that was asked is answered
 
 	slots  uint64 // whose targets it is to hold
-	frozen uint64 // of those, the ones whose targets stay as they are, because another session is taking them over
+	served uint64 // whose targets it was ever to hold
+	frozen uint64 // of those, the ones whose targets stay as they are, because another subscription is taking them over
 	dirty  []*target
 	halves [][]*target
 	asks   []*ask   // written and not answered, oldest first
 	pings  []func() // PINGs wanted, each with what the reader does at its answer; may be nil
 
-	reasons map[*target]string // refusals of targets that another session speaks for; as long as a handover
+	reasons map[*target]string // refusals of targets that another subscription speaks for; as long as a handover
 	ended   bool
 	alive   time.Time // last sign of life, when it has ended
 	cause   string    // of its end
 }
 
-// maxSpares is how many sessions may live before no more are begun for handovers. Lanes that make their connection anew add one each at most,
+// maxSpares is how many subscriptions may live before no more are begun for handovers. Lanes that make their connection anew add one each at most,
 // and there are bits for all.
 const maxSpares = 16
 
-// open begins a session that is asked for nothing but the control channel. The caller holds mu.
-func (t *targets) open() *session {
+// open begins a subscription that is asked for nothing but the control channel. The caller holds mu.
+func (t *targets) open() *subscription {
 	var used uint32
-	for _, s := range t.sessions {
+	for _, s := range t.subscriptions {
 		used |= s.bit
 	}
-	s := &session{t: t, bit: 1 << bits.TrailingZeros32(^used), wake: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
-	t.sessions = append(t.sessions, s)
+	s := &subscription{t: t, bit: 1 << bits.TrailingZeros32(^used), wake: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
+	t.subscriptions = append(t.subscriptions, s)
 	if t.control != nil {
 		s.mark(t.control)
 	}
 	return s
 }
 
-// close takes the session out of the list. The caller holds mu.
-func (s *session) close(alive time.Time, cause string) {
+// close takes the subscription out of the list. The caller holds mu.
+func (s *subscription) close(alive time.Time, cause string) {
 	s.ended, s.alive, s.cause = true, alive, cause
 	s.asks, s.halves, s.dirty, s.pings, s.reasons = nil, nil, nil, nil, nil
-	for i, o := range s.t.sessions {
+	for i, o := range s.t.subscriptions {
 		if o == s {
-			s.t.sessions = append(s.t.sessions[:i:i], s.t.sessions[i+1:]...)
+			s.t.subscriptions = append(s.t.subscriptions[:i:i], s.t.subscriptions[i+1:]...)
 			break
 		}
 	}
 }
 
-// serve adds slots whose targets the session is to hold: channels first, then patterns, then what was refused before. The caller holds mu.
-func (s *session) serve(slots uint64) {
+// serve adds slots whose targets the subscription is to hold: channels first, then patterns, then what was refused before. The caller holds mu.
+func (s *subscription) serve(slots uint64) {
 	s.slots |= slots
+	s.served |= slots
 	var patterns, alone []*target
-	for _, x := range s.t.all {
+	for x := range s.t.in(slots) {
 		switch {
-		case slots>>x.slot&1 == 0:
 		case x.alone:
 			alone = append(alone, x)
 		case x.Kind == tenants.Pattern:
@@ -89,18 +90,16 @@ func (s *session) serve(slots uint64) {
 	s.signal()
 }
 
-// release takes slots from the session; their targets are given up. The caller holds mu.
-func (s *session) release(slots uint64) {
+// release takes slots from the subscription; their targets are given up. The caller holds mu.
+func (s *subscription) release(slots uint64) {
 	s.slots &^= slots
 	s.frozen &^= slots
-	for _, x := range s.t.all {
-		if slots>>x.slot&1 == 1 {
-			s.mark(x)
-		}
+	for x := range s.t.in(slots) {
+		s.mark(x)
 	}
 }
 
-func (s *session) signal() { poke(s.wake) }
+func (s *subscription) signal() { poke(s.wake) }
 
 // poke leaves one token in a channel of capacity 1.
 func poke(c chan struct{}) {
@@ -111,10 +110,10 @@ func poke(c chan struct{}) {
 }
 
 // has tells whether x is subscribed to and will stay so for now. The caller holds mu.
-func (s *session) has(x *target) bool { return x.held&s.bit != 0 && x.busy&s.bit == 0 }
+func (s *subscription) has(x *target) bool { return x.held&s.bit != 0 && x.busy&s.bit == 0 }
 
 // wants tells whether x ought to be subscribed to. The caller holds mu.
-func (s *session) wants(x *target) bool {
+func (s *subscription) wants(x *target) bool {
 	switch {
 	case x.refused&s.bit != 0:
 		return false
@@ -127,12 +126,12 @@ func (s *session) wants(x *target) bool {
 }
 
 // settled tells whether nothing is to be asked about x now. The caller holds mu.
-func (s *session) settled(x *target) bool {
+func (s *subscription) settled(x *target) bool {
 	return x.busy&s.bit != 0 || s.wants(x) == (x.held&s.bit != 0)
 }
 
 // mark has the writer look at x, if its wish and the server differ and nothing is on its way. The caller holds mu.
-func (s *session) mark(x *target) {
+func (s *subscription) mark(x *target) {
 	if s.ended || x.queued&s.bit != 0 || s.settled(x) {
 		return
 	}
@@ -142,7 +141,7 @@ func (s *session) mark(x *target) {
 }
 
 // quiet tells whether all that is wanted was asked and answered. The caller holds mu.
-func (s *session) quiet() bool { return len(s.asks)+len(s.dirty)+len(s.halves) == 0 }
+func (s *subscription) quiet() bool { return len(s.asks)+len(s.dirty)+len(s.halves) == 0 }
 
 // ask is one command that awaits its answers: one ack for each member in order, or one error for all.
 type ask struct {
@@ -171,7 +170,7 @@ func (a *ask) name() string {
 
 // ping has the writer send a PING. then, where not nil, is called by the reader when the answer comes: what was published before the server
 // took the PING has been read by then, and nothing that was published after.
-func (s *session) ping(then func()) {
+func (s *subscription) ping(then func()) {
 	s.t.mu.Lock()
 	defer s.t.mu.Unlock()
 	s.pings = append(s.pings, then)
@@ -180,7 +179,7 @@ func (s *session) ping(then func()) {
 
 // take appends the next commands to b and expects their answers. Nothing means that there is nothing to write for now. The caller writes b
 // before it takes again.
-func (s *session) take(b []byte) []byte {
+func (s *subscription) take(b []byte) []byte {
 	s.t.mu.Lock()
 	defer s.t.mu.Unlock()
 	for _, then := range s.pings {
@@ -206,7 +205,7 @@ func (s *session) take(b []byte) []byte {
 }
 
 // next is the next command: half of a refused one, or as many targets of dirty as fit, or nil.
-func (s *session) next() *ask {
+func (s *subscription) next() *ask {
 	a := &ask{}
 	for len(s.halves) > 0 && len(a.members) == 0 {
 		half := s.halves[0]
@@ -240,18 +239,18 @@ func (s *session) next() *ask {
 }
 
 // fits tells whether x may be told in the same command as the members that are there, which have names of size bytes.
-func (s *session) fits(a *ask, x *target, size int) bool {
+func (s *subscription) fits(a *ask, x *target, size int) bool {
 	return x.Kind == a.kind && s.wants(x) == a.subscribe && !x.alone && !a.members[0].alone && size+len(x.Name) <= maxWrite
 }
 
-func (s *session) join(a *ask, x *target) {
+func (s *subscription) join(a *ask, x *target) {
 	a.kind, a.subscribe = x.Kind, s.wants(x)
 	a.members = append(a.members, x)
 	x.busy |= s.bit
 }
 
 // pop takes the first of dirty.
-func (s *session) pop() {
+func (s *subscription) pop() {
 	x := s.dirty[0]
 	x.queued &^= s.bit
 	s.dirty[0] = nil
@@ -265,7 +264,7 @@ var errUnasked = errors.New("an answer to nothing that was asked")
 
 // answer takes one reply of the server, and returns what the reader is to do at this place of the stream, or nil. An error means that the two
 // sides no longer agree, so that the connection must end.
-func (s *session) answer(r reply, now time.Time) (then func(), err error) {
+func (s *subscription) answer(r reply, now time.Time) (then func(), err error) {
 	s.t.mu.Lock()
 	defer s.t.mu.Unlock()
 	if r.kind == 'x' {
@@ -290,7 +289,7 @@ func (s *session) answer(r reply, now time.Time) (then func(), err error) {
 }
 
 // answered pops the oldest ask.
-func (s *session) answered() {
+func (s *subscription) answered() {
 	s.asks[0] = nil
 	s.asks = s.asks[1:]
 	if len(s.dirty)+len(s.halves) > 0 {
@@ -300,7 +299,7 @@ func (s *session) answered() {
 	}
 }
 
-func (s *session) acked(a *ask, r reply, now time.Time) error {
+func (s *subscription) acked(a *ask, r reply, now time.Time) error {
 	x := a.members[a.next]
 	if !strings.EqualFold(string(r.verb), a.verb()) || string(r.name) != x.Name {
 		return fmt.Errorf("%w: %s of %.100q instead of %s of %.100q", errUnasked, r.verb, r.name, a.verb(), x.Name)
@@ -320,13 +319,13 @@ func (s *session) acked(a *ask, r reply, now time.Time) error {
 	return nil
 }
 
-// subscribed notes that a session holds x. The caller holds mu.
-func (t *targets) subscribed(s *session, x *target, now time.Time) {
+// subscribed notes that a subscription holds x. The caller holds mu.
+func (t *targets) subscribed(s *subscription, x *target, now time.Time) {
 	if x == t.control {
 		return
 	}
 	x.alone = false
-	if t.of[x.slot].session != s || x.refs == 0 {
+	if t.of[x.slot].subscription != s || x.refs == 0 {
 		return
 	}
 	t.found(x, now)
@@ -338,7 +337,7 @@ func (t *targets) subscribed(s *session, x *target, now time.Time) {
 
 // refused takes an error for a whole command. Redis refuses all names because of one and does not say which, so halves are tried until a
 // single name stands alone: a bad one among 500 costs about 18 commands more, all of them in flight together with others'.
-func (s *session) refused(a *ask, text string, now time.Time) {
+func (s *subscription) refused(a *ask, text string, now time.Time) {
 	text = strings.ToValidUTF8(text[:min(len(text), maxReason)], "?")
 	var left []*target // those that were not given up meanwhile
 	for _, x := range a.members {
@@ -368,7 +367,7 @@ func (s *session) refused(a *ask, text string, now time.Time) {
 }
 
 // refuse notes the server's refusal of x alone. The caller holds mu.
-func (s *session) refuse(x *target, text string, now time.Time) {
+func (s *subscription) refuse(x *target, text string, now time.Time) {
 	x.refused |= s.bit
 	x.alone = true
 	if s.t.againAt.IsZero() {
@@ -378,7 +377,7 @@ func (s *session) refuse(x *target, text string, now time.Time) {
 	case x == s.t.control:
 		s.t.news.control = text
 		s.t.tell()
-	case s.t.of[x.slot].session == s:
+	case s.t.of[x.slot].subscription == s:
 		s.t.rejected(x, text, now)
 	default:
 		if s.reasons == nil {
