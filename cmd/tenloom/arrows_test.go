@@ -26,6 +26,12 @@ var arrows = []struct{ room, may, why string }{
 	{"telemetry", "tenants", ""},
 	{"tenants/endpoint", "tenants", "it is the only place that builds go-redis options"},
 	{"tenants/endpoint/redistest", "", "it starts servers for tests"},
+	{"tenants/store", "tenants", "it keeps the vocabulary's resources"},
+	{"tenants/store/storetest", "tenants tenants/store tenants/store/kv", "it tests the store over any kv.Store"},
+	{"tenants/store/kv", "", "it is a contract over plain bytes"},
+	{"tenants/store/kv/bolt", "tenants/store/kv", "it is a body of the contract"},
+	{"tenants/store/kv/etcd", "tenants/store/kv", "it is a body of the contract"},
+	{"tenants/store/kv/kvtest", "tenants/store/kv", "it tests any body of the contract"},
 	{"tenants", "", "it is the vocabulary: the standard library only"},
 	{"examples", "*", "its tests run the examples on the platform"},
 }

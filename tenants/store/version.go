@@ -1,0 +1,176 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tenloom/tenloom/tenants"
+	"github.com/tenloom/tenloom/tenants/store/kv"
+)
+
+func versionNamed(a tenants.AppName, ref string) string {
+	return fmt.Sprintf("version %.80q of app %q", ref, string(a))
+}
+
+// Version returns a version of an app by its number ("3" or "v3"), id or digest, or ErrNotFound.
+func (r reader) Version(ctx context.Context, t tenants.ID, a tenants.AppName, ref string) (Record[tenants.Version], error) {
+	number, err := r.versionNumber(ctx, t, a, ref)
+	if err != nil {
+		return Record[tenants.Version]{}, err
+	}
+	return read[tenants.Version](ctx, r.from, keyVersion(t, a, number), versionNamed(a, ref))
+}
+
+func (r reader) versionNumber(ctx context.Context, t tenants.ID, a tenants.AppName, ref string) (int, error) {
+	index := ""
+	switch {
+	case tenants.IsID[tenants.VersionKey](ref):
+		index = indexVersion(t, a, tenants.VersionKey(ref))
+	case tenants.CheckDigest(ref) == nil:
+		index = indexDigest(t, a, tenants.VersionID(ref))
+	default:
+		n, err := strconv.ParseUint(strings.TrimPrefix(ref, "v"), 10, 31)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", versionNamed(a, ref), ErrNotFound)
+		}
+		return int(n), nil
+	}
+	place, err := read[int](ctx, r.from, index, versionNamed(a, ref))
+	return place.Value, err
+}
+
+// Versions lists an app's versions, the newest first.
+func (r reader) Versions(ctx context.Context, t tenants.ID, a tenants.AppName, q Query) (Page[tenants.Version], error) {
+	return page[tenants.Version](ctx, r.from, of("c/version/", t, a), q, true)
+}
+
+// CreateVersion adds a version under the next number and returns it. Where the app has one with this digest already, that one is returned with
+// created false, and nothing changes. Beyond tenants.VersionsKept the oldest one that neither the app's newest deployment nor the one before
+// it uses is removed.
+func (tx *Tx) CreateVersion(ctx context.Context, v tenants.Version) (_ tenants.Version, created bool, _ error) {
+	a, err := tx.openApp(ctx, v.Tenant, v.App)
+	if err != nil {
+		return v, false, err
+	}
+	have, err := tx.Version(ctx, v.Tenant, v.App, string(v.Digest))
+	if !errors.Is(err, ErrNotFound) {
+		return have.Value, false, err
+	}
+	a.LastVersion++
+	v.Number = a.LastVersion
+	if err := v.Check(); err != nil {
+		return v, false, err
+	}
+	p, err := tx.Policy(ctx, v.Tenant)
+	if err != nil {
+		return v, false, err
+	}
+	if v.Bytes > p.Value.Grants.AppBytes {
+		return v, false, fmt.Errorf("a version of %d bytes %w: %d", v.Bytes, ErrQuota, p.Value.Grants.AppBytes)
+	}
+	if err := tx.pruneVersions(ctx, a); err != nil {
+		return v, false, err
+	}
+	if err := tx.create(ctx, keyVersion(v.Tenant, v.App, v.Number), versionNamed(v.App, strconv.Itoa(v.Number)), v); err != nil {
+		return v, false, err
+	}
+	if err := tx.create(ctx, indexVersion(v.Tenant, v.App, v.Key), string(v.Key), v.Number); err != nil {
+		return v, false, err
+	}
+	if err := tx.put(indexDigest(v.Tenant, v.App, v.Digest), v.Number); err != nil {
+		return v, false, err
+	}
+	return v, true, tx.put(keyApp(v.Tenant, v.App), a)
+}
+
+// PutVersion writes how far a version has come; what it is made of never changes.
+func (tx *Tx) PutVersion(ctx context.Context, v tenants.Version) error {
+	if err := v.Check(); err != nil {
+		return err
+	}
+	have, err := tx.Version(ctx, v.Tenant, v.App, strconv.Itoa(v.Number))
+	if err != nil {
+		return err
+	}
+	if have.Value.Key != v.Key || have.Value.Digest != v.Digest {
+		return fmt.Errorf("%s %w", versionNamed(v.App, strconv.Itoa(v.Number)), ErrMismatch)
+	}
+	have.Value.State, have.Value.Steps = v.State, v.Steps
+	return tx.put(keyVersion(v.Tenant, v.App, v.Number), have.Value)
+}
+
+// DeleteVersion removes a version, unless the app's newest deployment or the one before it uses it (ErrState).
+func (tx *Tx) DeleteVersion(ctx context.Context, t tenants.ID, name tenants.AppName, number int) error {
+	a, err := tx.openApp(ctx, t, name)
+	if err != nil {
+		return err
+	}
+	v, err := tx.Version(ctx, t, name, strconv.Itoa(number))
+	if err != nil {
+		return err
+	}
+	used, err := tx.usedVersions(ctx, a)
+	if err != nil {
+		return err
+	}
+	if used[number] {
+		return fmt.Errorf("%s takes traffic or can be rolled back to, and %w", versionNamed(name, strconv.Itoa(number)), ErrState)
+	}
+	tx.dropVersion(v.Value)
+	return nil
+}
+
+func (tx *Tx) dropVersion(v tenants.Version) {
+	tx.delete(keyVersion(v.Tenant, v.App, v.Number))
+	tx.delete(indexVersion(v.Tenant, v.App, v.Key))
+	tx.delete(indexDigest(v.Tenant, v.App, v.Digest))
+}
+
+// usedVersions are those of the newest deployment and of the one before it.
+func (tx *Tx) usedVersions(ctx context.Context, a tenants.App) (map[int]bool, error) {
+	used := map[int]bool{}
+	for id, n := a.Deployment, 0; id != "" && n < 2; n++ {
+		d, err := tx.Deployment(ctx, a.Tenant, a.Name, string(id))
+		if errors.Is(err, ErrNotFound) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range d.Value.Weights {
+			used[w.Version] = true
+		}
+		id = d.Value.Previous
+	}
+	return used, nil
+}
+
+func (tx *Tx) pruneVersions(ctx context.Context, a tenants.App) error {
+	prefix := of("c/version/", a.Tenant, a.Name)
+	n, err := count(ctx, tx, prefix, tenants.VersionsKept+1)
+	if err != nil || n < tenants.VersionsKept {
+		return err
+	}
+	used, err := tx.usedVersions(ctx, a)
+	if err != nil {
+		return err
+	}
+	oldest, err := tx.list(ctx, kv.Range{Prefix: prefix, Limit: len(used) + 1})
+	if err != nil {
+		return fmt.Errorf("list versions: %w", err)
+	}
+	for _, r := range oldest {
+		v, err := decode[tenants.Version](r)
+		if err != nil {
+			return err
+		}
+		if !used[v.Value.Number] {
+			tx.dropVersion(v.Value)
+			return nil
+		}
+	}
+	return nil
+}
