@@ -66,6 +66,9 @@ var promises = []promise{
 	{"slow.neighbour", "x", false, 3.0, slowNeighbour},
 	{"slow.computing", "x", false, 3.0, computingNeighbour},
 	{"up.warm", "ms", false, 300, upWarm},
+	{"tenants.setup10k", "s", false, 1.0, tenantsSetup},
+	{"tenants.heap", "B", false, 2047, tenantsHeap},
+	{"tenants.connections", "connections", false, 4, tenantsConnections},
 	{"up.cold", "s", false, 120, upCold},
 }
 
