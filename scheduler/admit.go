@@ -11,6 +11,8 @@ import (
 type arrival struct {
 	trigger *triggerQueue
 	message *Message
+	version *version        // that key is by
+	key     uint64          // 0 for none
 	outcome tenants.Outcome // of one that was refused
 	reason  tenants.Reason
 }
@@ -19,10 +21,15 @@ type arrival struct {
 // where it is a drop, a Reason. What it gave up appears in refused, which may reuse the arrivals' memory.
 func (q *queue) admit(arrivals []arrival, now time.Time) (refused []arrival) {
 	refused = arrivals[:0] // an arrival gives rise to one refusal at most, and is read before it is overwritten
-	for _, a := range arrivals {
-		if no, is := q.decide(a, now); is {
-			refused = append(refused, no)
+	for i := 0; i < len(arrivals); {
+		tenant, from, before := arrivals[i].trigger.tenant, i, len(refused)
+		for ; i < len(arrivals) && arrivals[i].trigger.tenant == tenant; i++ {
+			if no, is := q.decide(arrivals[i], now); is {
+				refused = append(refused, no)
+			}
 		}
+		tenant.account.Receive(i - from)
+		tenant.account.Begin(len(refused) - before)
 	}
 	return refused
 }
@@ -30,15 +37,22 @@ func (q *queue) admit(arrivals []arrival, now time.Time) (refused []arrival) {
 // decide puts a into the queue, or returns what has to go instead: a itself, or an older delivery that made room for it.
 func (q *queue) decide(a arrival, now time.Time) (no arrival, is bool) {
 	t, tenant := a.trigger, a.trigger.tenant
-	if t.removed {
+	switch {
+	case q.stopping:
+		return refuse(a, tenants.Dropped, tenants.Stopping)
+	case t.removed:
 		return refuse(a, tenants.Dropped, tenants.Removed)
-	}
-	if !tenant.token(now) {
+	case t.breaker.refuses(t):
+		return refuse(a, tenants.Dropped, tenants.BreakerOpen)
+	case !tenant.token(now):
 		return refuse(a, tenants.Throttled, tenants.NoReason)
+	}
+	if v := t.version.Load(); t.strands != nil && a.version != v { // deployed between routes and here
+		a.key = keyed(v.orderBy, a.message.Payload())
 	}
 	full := q.full(t, a.message)
 	if full == tenants.NoReason {
-		q.put(t, a.message, now)
+		q.put(a, now)
 		return a, false
 	}
 	switch t.limits.overflow {
@@ -64,7 +78,7 @@ func (q *queue) full(t *triggerQueue, m *Message) tenants.Reason {
 		share = max(share/2, 1)
 	}
 	switch {
-	case tenant.count >= tenant.policy.QueueCount || t.waiting.n >= share:
+	case tenant.count >= tenant.policy.QueueCount || t.waiting >= share:
 		return tenants.QueueFull
 	case tenant.bytes+m.cost() > tenant.policy.QueueBytes:
 		return tenants.QueueBytes
@@ -75,25 +89,29 @@ func (q *queue) full(t *triggerQueue, m *Message) tenants.Reason {
 // dropOldest gives up the delivery of the same trigger that waited longest, if that makes room.
 func (q *queue) dropOldest(a arrival, full tenants.Reason, now time.Time) (arrival, bool) {
 	t := a.trigger
-	if t.waiting.n == 0 {
+	l := t.oldest()
+	if l == nil {
 		return refuse(a, tenants.Dropped, full)
 	}
-	if !t.tenant.fits(*t.waiting.at(0), a.message) {
+	if !t.tenant.fits(*l.at(0), a.message) {
 		return refuse(a, tenants.Dropped, tenants.QueueBytes)
 	}
-	old := q.take(t)
-	q.put(t, a.message, now)
+	old := q.take(t, l)
+	q.put(a, now)
 	return arrival{trigger: t, message: old, outcome: tenants.Dropped, reason: tenants.Oldest}, true
 }
 
 // coalesceDepth is how far back a full queue is searched for a waiting message of the same channel.
 const coalesceDepth = 256
 
-// coalesce puts the message in the place of the newest waiting one of the same channel and trigger.
+// coalesce puts the message in the place of the newest waiting one of the same channel and trigger; where keys order them, of the same strand.
 func (q *queue) coalesce(a arrival, full tenants.Reason) (arrival, bool) {
-	t := a.trigger
-	for i := t.waiting.n - 1; i >= 0 && i >= t.waiting.n-coalesceDepth; i-- {
-		place := t.waiting.at(i)
+	t, l := a.trigger, &a.trigger.main
+	if t.strands != nil {
+		l = t.strands.of(a.key)
+	}
+	for i := l.n - 1; i >= 0 && i >= l.n-coalesceDepth; i-- {
+		place := l.at(i)
 		old := *place
 		if old.sameChannel(a.message) && t.tenant.fits(old, a.message) {
 			t.tenant.bytes += a.message.cost() - old.cost()

@@ -22,7 +22,7 @@ func (s *Scheduler) SetPolicy(id tenants.ID, p tenants.Policy) {
 		s.queue.shared = len(s.tenants) > 1
 	}
 	t.policy = p
-	t.turn.weight = time.Duration(max(p.Weight, 1))
+	s.queue.weigh(t, max(p.Weight, 1))
 	s.queue.seat(t, time.Now())
 	w := s.wake()
 	s.queue.mu.Unlock()
@@ -50,8 +50,17 @@ func (s *Scheduler) Apply(tenant tenants.ID, app tenants.AppName, triggers []Tri
 			return fmt.Errorf("apply triggers: %w endpoint %q", ErrUnknown, t.Endpoint)
 		}
 	}
-	c := compare(owner, owner.triggersOf(app), triggers)
+	versions := make([]*version, len(triggers))
+	for i, t := range triggers {
+		v, err := newVersion(t)
+		if err != nil {
+			return fmt.Errorf("apply triggers: %w", err)
+		}
+		versions[i] = v
+	}
+	c := compare(owner, owner.triggersOf(app), versions)
 	owner.setTriggers(app, c.now)
+	s.install(owner, c)
 	edits := edits{}
 	for _, q := range c.added {
 		edits.of(s.endpoint(q)).add(q.target(), q)
@@ -66,7 +75,7 @@ func (s *Scheduler) Apply(tenant tenants.ID, app tenants.AppName, triggers []Tri
 	for _, q := range c.gone {
 		s.endpoint(q).hub.Remove(q.target())
 	}
-	s.change(owner, c)
+	s.retire(owner, c.gone)
 	return nil
 }
 
@@ -95,7 +104,7 @@ type place struct {
 
 func placeOf(t *tenants.Trigger) place { return place{t.Component, t.Endpoint, t.Target} }
 
-func compare(owner *tenantQueue, old []*triggerQueue, triggers []Trigger) (c comparison) {
+func compare(owner *tenantQueue, old []*triggerQueue, versions []*version) (c comparison) {
 	free := make(map[place][]*triggerQueue, len(old))
 	for _, q := range old {
 		p := placeOf(q.version.Load().public)
@@ -106,12 +115,10 @@ func compare(owner *tenantQueue, old []*triggerQueue, triggers []Trigger) (c com
 		free[p] = slices.Delete(free[p], i, i+1)
 		return q
 	}
-	c.now = make([]*triggerQueue, len(triggers))
-	versions := make([]*version, len(triggers))
-	for i, t := range triggers {
-		versions[i] = newVersion(t)
-		p := placeOf(&t.Trigger)
-		if same := slices.IndexFunc(free[p], func(q *triggerQueue) bool { return q.version.Load().same(versions[i]) }); same >= 0 {
+	c.now = make([]*triggerQueue, len(versions))
+	for i, v := range versions {
+		p := placeOf(v.public)
+		if same := slices.IndexFunc(free[p], func(q *triggerQueue) bool { return q.version.Load().same(v) }); same >= 0 {
 			c.now[i] = take(p, same)
 		}
 	}
@@ -133,6 +140,29 @@ func compare(owner *tenantQueue, old []*triggerQueue, triggers []Trigger) (c com
 	return c
 }
 
+// breakers gives each component one for all its triggers. It stays where some of them do; the triggers of a new version begin with a new one.
+func (c *comparison) breakers() {
+	of := map[tenants.ComponentID]*breaker{}
+	fresh := slices.Clone(c.added)
+	for _, t := range c.taken {
+		fresh = append(fresh, t.queue)
+		t.queue.breaker.forget(t.queue)
+		t.queue.breaker = nil
+	}
+	for _, q := range c.now {
+		if q.breaker != nil {
+			of[q.version.Load().public.Component] = q.breaker
+		}
+	}
+	for _, q := range fresh {
+		component := q.version.Load().public.Component
+		if of[component] == nil {
+			of[component] = &breaker{}
+		}
+		of[component].join(q)
+	}
+}
+
 // edits are the tables that a change touches.
 type edits map[*endpoint]*edit
 
@@ -151,37 +181,44 @@ func (s *Scheduler) publish(all edits) {
 	}
 }
 
-// change lets triggers take over, and drops what waits for those that are gone.
-func (s *Scheduler) change(owner *tenantQueue, c comparison) {
-	if len(c.added)+len(c.taken)+len(c.gone) == 0 {
+// install lets triggers take over, and readies new ones for their first message.
+func (s *Scheduler) install(owner *tenantQueue, c comparison) {
+	if len(c.added)+len(c.taken) == 0 {
+		return
+	}
+	now := time.Now()
+	s.queue.mu.Lock()
+	owner.members += len(c.added)
+	for _, t := range c.taken {
+		s.queue.recall(t.queue, now)
+		t.queue.run(t.by)
+	}
+	c.breakers()
+	for _, t := range c.taken {
+		s.queue.settle(t.queue, now)
+	}
+	w := s.wake()
+	s.queue.mu.Unlock()
+	s.submit(w)
+}
+
+// retire drops what waits for triggers that are gone.
+func (s *Scheduler) retire(owner *tenantQueue, gone []*triggerQueue) {
+	if len(gone) == 0 {
 		return
 	}
 	now := time.Now()
 	var dropped []arrival
 	s.queue.mu.Lock()
-	owner.members += len(c.added) - len(c.gone)
-	for _, t := range c.taken {
-		t.queue.run(t.by)
-		s.queue.settle(t.queue, now)
-	}
-	for _, q := range c.gone {
+	owner.members -= len(gone)
+	for _, q := range gone {
 		q.removed = true
 		dropped = s.queue.empty(q, tenants.Removed, dropped, now)
+		q.breaker.forget(q) // it remains q's, for those that are on their way
 	}
-	w := s.wake()
 	s.queue.mu.Unlock()
-	s.submit(w)
 	var rec telemetry.Record
 	for _, a := range dropped {
 		s.refuse(&rec, a, now)
 	}
-}
-
-// empty takes everything that waits for a trigger.
-func (q *queue) empty(t *triggerQueue, why tenants.Reason, into []arrival, now time.Time) []arrival {
-	for t.waiting.n > 0 {
-		into = append(into, arrival{trigger: t, message: q.take(t), outcome: tenants.Dropped, reason: why})
-	}
-	q.settle(t, now)
-	return into
 }

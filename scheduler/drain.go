@@ -1,7 +1,9 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tenloom/tenloom/telemetry"
@@ -10,12 +12,23 @@ import (
 
 // Stopped is what Shutdown could not finish.
 type Stopped struct {
-	Dropped   int // deliveries whose handlers had not begun
-	Cancelled int // handlers that were told to give up
+	Dropped   int          // deliveries whose handlers had not begun
+	Cancelled int          // handlers that were told to give up
+	Triggers  []Unfinished // whose they were, by tenant, application and target
+}
+
+// Nothing tells whether everything was finished.
+func (s Stopped) Nothing() bool { return s.Dropped == 0 && s.Cancelled == 0 }
+
+// Unfinished is what Shutdown could not finish of one trigger.
+type Unfinished struct {
+	tenants.Trigger
+	Dropped, Cancelled int
 }
 
 // Shutdown ends intake, waits until everything that was admitted is handled, and ends the workers. When ctx ends first, what still waits is
-// dropped and running handlers are cancelled; the answer says how many. A second call waits for the same end and gives the same answer.
+// dropped and running handlers are cancelled; the answer says of which triggers and how many. A second call waits for the same end and gives
+// the same answer.
 //
 // Senders stop before receivers: the hubs first, then the queue, then the pool.
 func (s *Scheduler) Shutdown(ctx context.Context) (Stopped, error) {
@@ -30,7 +43,8 @@ func (s *Scheduler) Shutdown(ctx context.Context) (Stopped, error) {
 	}
 	s.stopWork()
 	s.pool.Release()
-	return Stopped{Dropped: int(s.dropped.Load()), Cancelled: int(s.cancelled.Load())}, err
+	s.audit()
+	return s.left(), err
 }
 
 // await returns true when nothing waits or runs, false when ctx ended before.
@@ -64,7 +78,7 @@ func (s *Scheduler) quiet() {
 	}
 }
 
-// abandon drops what waits and cancels what runs. Runs that are on their way drop what they have not begun.
+// abandon drops what has not begun and cancels what runs.
 func (s *Scheduler) abandon() {
 	now := time.Now()
 	var dropped []arrival
@@ -74,7 +88,11 @@ func (s *Scheduler) abandon() {
 	for _, t := range s.tenants {
 		for _, app := range t.apps {
 			for _, q := range app.triggers {
+				before := len(dropped)
 				dropped = s.queue.empty(q, tenants.Stopping, dropped, now)
+				if n := len(dropped) - before; n > 0 {
+					s.queue.unfinishedOf(q).Dropped += n
+				}
 			}
 		}
 	}
@@ -85,5 +103,48 @@ func (s *Scheduler) abandon() {
 	for _, a := range dropped {
 		s.refuse(&rec, a, now)
 	}
-	s.dropped.Add(int64(len(dropped)))
+}
+
+// unfinishedOf is where what is left of a trigger is counted while the queue is stopping.
+func (q *queue) unfinishedOf(t *triggerQueue) *Unfinished {
+	if q.unfinished == nil {
+		q.unfinished = map[*triggerQueue]*Unfinished{}
+	}
+	u := q.unfinished[t]
+	if u == nil {
+		u = &Unfinished{Trigger: *t.version.Load().public}
+		q.unfinished[t] = u
+	}
+	return u
+}
+
+func (s *Scheduler) left() (left Stopped) {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	for _, u := range s.queue.unfinished {
+		left.Dropped += u.Dropped
+		left.Cancelled += u.Cancelled
+		left.Triggers = append(left.Triggers, *u)
+	}
+	slices.SortFunc(left.Triggers, func(a, b Unfinished) int { return compareTriggers(&a.Trigger, &b.Trigger) })
+	return left
+}
+
+func compareTriggers(a, b *tenants.Trigger) int {
+	return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.App, b.App), cmp.Compare(a.Target.Kind, b.Target.Kind),
+		cmp.Compare(a.Target.Name, b.Target.Name), cmp.Compare(a.ID, b.ID))
+}
+
+// audit holds each tenant's account against the queue when nothing waits or runs any more.
+func (s *Scheduler) audit() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, t := range s.tenants {
+		c := t.account.Counts()
+		if c.Queued == 0 && c.InFlight == 0 {
+			continue
+		}
+		s.config.Log.Error("deliveries were lost or counted twice: this is a fault of tenloom, please report it", "tenant", id,
+			"received", c.Received, "ended", c.Ended(), "queued", c.Queued, "in_flight", c.InFlight)
+	}
 }

@@ -47,7 +47,7 @@ func (h *house) stop() {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), h.patience)
 	defer cancel()
-	if left, err := h.Shutdown(ctx); err != nil || left != (scheduler.Stopped{}) {
+	if left, err := h.Shutdown(ctx); err != nil || !left.Nothing() {
 		h.t.Errorf("Shutdown left %+v, %v", left, err)
 	}
 }

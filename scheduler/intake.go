@@ -32,8 +32,11 @@ func (s *Scheduler) receive(in *reader, at time.Time, frames []frame) {
 		}
 		m := s.message(in, r, f, at)
 		for _, t := range r.triggers {
-			t.tenant.account.Receive(1)
-			arrivals = append(arrivals, arrival{trigger: t, message: m})
+			a := arrival{trigger: t, message: m, version: t.version.Load()}
+			if a.version.orderBy != nil {
+				a.key = keyed(a.version.orderBy, m.Payload())
+			}
+			arrivals = append(arrivals, a)
 		}
 		if len(arrivals) >= maxArrivals {
 			s.enqueue(in, arrivals, at)

@@ -91,7 +91,7 @@ func offline(t testing.TB, target tenants.Target, triggers int, i Invoker) *Sche
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if left, err := s.Shutdown(context.Background()); err != nil || left != (Stopped{}) {
+		if left, err := s.Shutdown(context.Background()); err != nil || !left.Nothing() {
 			t.Error(left, err)
 		}
 	})

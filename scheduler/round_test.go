@@ -38,22 +38,26 @@ func (h *endHeap) Pop() any          { old := *h; x := old[len(old)-1]; *h = old
 func (s *simulation) saturate(d time.Duration, triggers []*triggerQueue) {
 	for end := s.now.Add(d); s.now.Before(end); {
 		for _, t := range triggers {
-			for t.waiting.n < 8 {
+			for t.waiting < 8 {
 				s.q.admit([]arrival{{trigger: t, message: waitingMessage("x", 8, s.now)}}, s.now)
 			}
 		}
 		for s.q.busy < s.q.slots {
 			r := new(run)
+			s.q.busy++
 			if !s.q.next(r, s.now) {
+				s.q.busy--
 				break
 			}
-			s.q.busy++
+			for r.claim() != nil {
+			}
 			took := time.Duration(len(r.messages)) * s.cost(r.trigger)
 			heap.Push(&s.ends, ending{at: s.now.Add(took), r: r, took: took})
 		}
 		e := heap.Pop(&s.ends).(ending)
 		s.now = e.at
-		s.q.done(e.r, e.took, s.now)
+		e.r.took = e.took
+		s.q.done(e.r, s.now)
 		s.q.busy--
 		s.used[e.r.trigger.tenant.id] += e.took
 	}
@@ -68,7 +72,7 @@ func tenantWith(id string, weight, triggers int) []*triggerQueue {
 	owner.members = triggers
 	var all []*triggerQueue
 	for range triggers {
-		all = append(all, newTriggerQueue(newVersion(Trigger{}), owner))
+		all = append(all, queueOf(Trigger{}, owner))
 	}
 	return all
 }
@@ -81,9 +85,6 @@ func TestWeightsShareTime(t *testing.T) {
 		return 300 * time.Microsecond
 	})
 	all := append(append(tenantWith("w1", 1, 1), tenantWith("w2", 2, 1)...), tenantWith("w4", 4, 1)...)
-	for _, q := range all {
-		q.tenant.policy.Concurrency = s.q.slots // no cap: weights alone decide
-	}
 	s.saturate(10*time.Second, all)
 	total := s.used["w1"] + s.used["w2"] + s.used["w4"]
 	for id, want := range map[tenants.ID]float64{"w1": 1. / 7, "w2": 2. / 7, "w4": 4. / 7} {
@@ -99,20 +100,17 @@ func TestCapHoldsBackSlowHandlers(t *testing.T) {
 	s := newSimulation(8, func(*triggerQueue) time.Duration { return time.Second })
 	noisy, quiet := tenantWith("noisy", 1, 1)[0], tenantWith("quiet", 1, 1)[0]
 	s.saturate(30*time.Second, []*triggerQueue{noisy})
-	if noisy.running > 4 {
-		t.Fatalf("one tenant holds %d of 8 slots", noisy.running)
+	if noisy.running < 5 || noisy.running > 6 {
+		t.Fatalf("one tenant holds %d of 8 slots that nobody else asks for, want 6", noisy.running)
 	}
 	s.q.admit([]arrival{{trigger: quiet, message: waitingMessage("q", 8, s.now)}}, s.now)
-	for i := 0; s.q.busy < s.q.slots; i++ {
-		r := new(run)
-		if !s.q.next(r, s.now) {
-			t.Fatal("the quiet tenant's message was not run")
-		}
-		if s.q.busy++; r.trigger == quiet {
-			return
-		}
+	s.q.busy++
+	if r := new(run); !s.q.next(r, s.now) || r.trigger != quiet {
+		t.Fatal("the quiet tenant's message was not run")
 	}
-	t.Fatal("every slot went to the noisy tenant")
+	if s.q.busy++; s.q.next(new(run), s.now) {
+		t.Fatal("the last slot went to the noisy tenant")
+	}
 }
 
 func TestEqualTenantsAreEqual(t *testing.T) {
@@ -138,7 +136,7 @@ func TestDebtsAreSkipped(t *testing.T) {
 	one, now := new(int), time.Unix(0, 0)
 	m := member[int]{owner: one, weight: 1, credit: -time.Hour, left: now}
 	r.add(&m, now)
-	if r.pick() != one {
+	if r.pick(false) != one {
 		t.Fatal("nobody picked")
 	}
 	r.remove(&m, now)
@@ -170,7 +168,9 @@ func BenchmarkQueue(b *testing.B) {
 				arrivals[0] = arrival{trigger: all[i%active*(tenantsN/active)], message: m}
 				q.admit(arrivals, now)
 				if q.next(&r, now) {
-					q.done(&r, time.Microsecond, now)
+					r.claim()
+					r.took = time.Microsecond
+					q.done(&r, now)
 				}
 			}
 		})

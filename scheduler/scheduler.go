@@ -43,7 +43,8 @@ type Scheduler struct {
 	rest   chan struct{} // capacity 1: the last slot became free, or an await that saw so passes it on
 	pool   *ants.Pool
 
-	dropped, cancelled atomic.Int64 // what Shutdown gave up
+	watchdog *time.Timer // under queue.mu
+	watching bool        // it is set; under queue.mu
 
 	intake     context.Context // ends when no more messages are wanted
 	stopIntake context.CancelFunc
@@ -92,7 +93,7 @@ func New(c Config) (*Scheduler, error) {
 		config: c, pool: pool, rest: make(chan struct{}, 1),
 		index: map[tenants.EndpointID]int{}, tenants: map[tenants.ID]*tenantQueue{},
 	}
-	s.queue.slots = c.Slots
+	s.queue.slots, s.queue.later = c.Slots, s.later
 	s.intake, s.stopIntake = context.WithCancel(context.Background())
 	s.work, s.stopWork = context.WithCancel(context.Background())
 	return s, nil

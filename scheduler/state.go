@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -41,6 +40,16 @@ type TriggerState struct {
 	State  State
 	Reason string
 	Since  time.Time
+
+	Breaker Breaker
+}
+
+// Breaker is how the breaker of a trigger's component stands.
+type Breaker struct {
+	State    BreakerState
+	TimeOuts int       // in a row, while closed
+	Since    time.Time // of the state; zero where it never was another
+	Probe    time.Time // while open: when one delivery is let through
 }
 
 // Triggers lists the triggers of a tenant, or of all where the tenant is "", by application and target.
@@ -57,10 +66,7 @@ func (s *Scheduler) Triggers(tenant tenants.ID) []TriggerState {
 			all = s.statesOf(t, all)
 		}
 	}
-	slices.SortFunc(all, func(a, b TriggerState) int {
-		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.App, b.App), cmp.Compare(a.Target.Kind, b.Target.Kind),
-			cmp.Compare(a.Target.Name, b.Target.Name), cmp.Compare(a.ID, b.ID))
-	})
+	slices.SortFunc(all, func(a, b TriggerState) int { return compareTriggers(&a.Trigger, &b.Trigger) })
 	return all
 }
 
@@ -71,10 +77,22 @@ func (s *Scheduler) statesOf(t *tenantQueue, all []TriggerState) []TriggerState 
 			one := TriggerState{Trigger: *q.version.Load().public}
 			state, _ := s.endpoint(q).hub.State(one.Target)
 			one.State, one.Reason, one.Since = state.State, state.Reason, state.Since
+			one.Breaker = s.breakerOf(q)
 			all = append(all, one)
 		}
 	}
 	return all
+}
+
+func (s *Scheduler) breakerOf(t *triggerQueue) Breaker {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	b := t.breaker
+	state := Breaker{State: b.state, TimeOuts: b.timeouts, Since: b.since}
+	if b.state == BreakerOpen {
+		state.Probe = b.until
+	}
+	return state
 }
 
 // TargetStates lists how the targets of an endpoint stand.
@@ -105,5 +123,5 @@ func (s *Scheduler) Load(id tenants.ID) Load {
 	}
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
-	return Load{Queued: t.count, Bytes: t.bytes, InFlight: int(t.flying.Load())}
+	return Load{Queued: t.count, Bytes: t.bytes, InFlight: int(t.account.Counts().InFlight)}
 }

@@ -50,7 +50,7 @@ type worker struct {
 // One worker at most is on its way between a wake and its first look at the queue; when it finds a run and there is more, it wakes the next.
 // So a burst wakes as many as it needs, and a single message one.
 func (s *Scheduler) wake() *worker {
-	if s.waking || s.queue.busy == s.queue.slots || s.queue.tenants.n == 0 {
+	if s.waking || !s.queue.ready() {
 		return nil
 	}
 	s.waking = true
@@ -82,14 +82,15 @@ func (w *worker) work() {
 	q.mu.Lock()
 	s.waking = false
 	for w.now = time.Now(); q.next(&w.run, w.now); {
+		s.watch()
 		next := s.wake()
 		q.mu.Unlock()
 		s.submit(next)
 
-		took := w.handle()
+		w.handle()
 
 		q.mu.Lock()
-		q.done(&w.run, took, w.now)
+		q.done(&w.run, w.now)
 	}
 	w.forget()
 	q.busy--
@@ -105,27 +106,21 @@ func (w *worker) forget() {
 	w.delivery, w.record = Delivery{}, telemetry.Record{}
 }
 
-// handle ends the deliveries of the run and returns the handlers' time. A handler that turns slow is not waited for by the rest of its run.
-func (w *worker) handle() (took time.Duration) {
-	t := w.run.trigger
+// handle ends the deliveries of the run, until its handler turns slow or somebody else takes the rest.
+func (w *worker) handle() {
+	r := &w.run
 	w.now = time.Now()
-	for _, m := range w.run.expired {
-		w.s.refuse(&w.record, arrival{trigger: t, message: m, outcome: tenants.Expired}, w.now)
-		t.tenant.landed()
+	for _, m := range r.expired {
+		w.s.refuse(&w.record, arrival{trigger: r.trigger, message: m, outcome: tenants.Expired}, w.now)
 	}
-	for i, m := range w.run.messages {
-		took += w.invoke(t, m)
-		cancelled := w.s.work.Err() != nil
-		if cancelled {
-			w.s.cancelled.Add(1)
-		}
-		if (cancelled || took > overrun) && i+1 < len(w.run.messages) {
-			w.leave(i + 1)
+	for r.took <= overrun && !r.timedOut {
+		m := r.claim()
+		if m == nil {
 			break
 		}
+		w.invoke(r.trigger, m)
 	}
 	w.close()
-	return took
 }
 
 // open gives the session for a version. A deploy may bring another in the middle of a run.
@@ -145,8 +140,8 @@ func (w *worker) close() {
 	w.session, w.opened = nil, nil
 }
 
-// invoke runs the handler on one message and returns its time.
-func (w *worker) invoke(t *triggerQueue, m *Message) time.Duration {
+// invoke runs the handler on one message, in the version that is deployed at this moment.
+func (w *worker) invoke(t *triggerQueue, m *Message) {
 	began := w.now
 	v, d := t.version.Load(), &w.delivery
 	*d = Delivery{Message: m, Trigger: v.public, Invocation: tenants.InvocationID(w.ids.Next(began)), Began: began, KeepOutput: keepHistory}
@@ -156,34 +151,51 @@ func (w *worker) invoke(t *triggerQueue, m *Message) time.Duration {
 	result := w.open(v).Invoke(w.s.work, d)
 	ran := time.Since(began)
 	w.now = began.Add(ran)
+	w.run.took += ran
+	w.run.timedOut = result.Outcome == tenants.TimedOut
 	w.record = telemetry.Record{
 		Trigger: d.Trigger, Message: m.ID, Invocation: d.Invocation, Bytes: len(m.Payload()), Received: m.Received,
 		Waited: began.Sub(m.Received), Ran: ran, Outcome: result.Outcome, Err: result.Err, Awaited: m.follow != nil,
 		Output: result.Output, Truncated: result.Truncated, Memory: result.Memory, Fuel: result.Fuel,
 	}
 	w.s.end(&w.record, t, m)
-	t.tenant.landed()
-	return ran
 }
 
-// leave ends the run before its i-th delivery: the rest waits again, or is dropped where nothing may wait for the trigger any more.
-func (w *worker) leave(i int) {
-	s, t, left := w.s, w.run.trigger, w.run.messages[i:]
-	s.queue.mu.Lock()
-	why := s.queue.giveBack(&w.run, i, w.now)
-	next := s.wake()
-	s.queue.mu.Unlock()
-	s.submit(next)
-	if why == tenants.NoReason {
+// watch has the watchdog look once a run that is on its way has lasted too long. The caller holds the queue's lock. A worker that looks for
+// work sees such runs by itself; the watchdog is for the time when none does.
+func (s *Scheduler) watch() {
+	if s.watching || s.queue.runs.several == 0 {
 		return
 	}
-	for _, m := range left {
-		s.refuse(&w.record, arrival{trigger: t, message: m, outcome: tenants.Dropped, reason: why}, w.now)
-		t.tenant.landed()
+	s.watching = true
+	wait := max(time.Until(s.queue.runs.first.began)+overrun, 0) + time.Microsecond
+	if s.watchdog == nil {
+		s.watchdog = time.AfterFunc(wait, s.look)
+	} else {
+		s.watchdog.Reset(wait)
 	}
-	if why == tenants.Stopping {
-		s.dropped.Add(int64(len(left)))
-	}
+}
+
+// look lets others have what runs that last too long have not begun.
+func (s *Scheduler) look() {
+	s.queue.mu.Lock()
+	s.watching = false
+	s.queue.overdue(time.Now())
+	s.watch()
+	w := s.wake()
+	s.queue.mu.Unlock()
+	s.submit(w)
+}
+
+// later calls f under the queue's lock, and wakes a worker for what it brought.
+func (s *Scheduler) later(d time.Duration, f func(time.Time)) *time.Timer {
+	return time.AfterFunc(d, func() {
+		s.queue.mu.Lock()
+		f(time.Now())
+		w := s.wake()
+		s.queue.mu.Unlock()
+		s.submit(w)
+	})
 }
 
 // What is kept of a guest's output for those who ask later: a little in the history, more where somebody waits for the answer.

@@ -59,11 +59,16 @@ func (r *Recorder) Account(id tenants.ID) *Account {
 	return a
 }
 
-// Account counts one tenant's deliveries. At any time received = the sum of outcomes + queued + in flight, where the last two are the
-// scheduler's to say.
+// Account counts one tenant's deliveries. At any time
+//
+//	received = the sum of outcomes + queued + in flight
+//
+// because a delivery is counted when it is received, again when it stops waiting, and a third time when it has ended: what was received and
+// has not begun is queued, and what has begun and not ended is in flight.
 type Account struct {
 	history  *History
 	received atomic.Int64
+	begun    atomic.Int64
 	outcomes [tenants.Outcomes]atomic.Int64
 	reasons  [tenants.Reasons]atomic.Int64
 	ranNanos atomic.Int64
@@ -74,6 +79,9 @@ type Account struct {
 
 // Receive counts n deliveries that were read for the tenant, before anything decides about them.
 func (a *Account) Receive(n int) { a.received.Add(int64(n)) }
+
+// Begin counts n deliveries that no longer wait: their handlers' turn has come, or they are given up. A negative n lets them wait again.
+func (a *Account) Begin(n int) { a.begun.Add(int64(n)) }
 
 // Gap counts one interruption of a subscription of the tenant.
 func (a *Account) Gap() { a.gaps.Add(1) }
@@ -109,6 +117,8 @@ func (a *Account) hold(memory uint64, ran time.Duration) {
 // Counts is a reading of an Account.
 type Counts struct {
 	Received int64            `json:"received"`
+	Queued   int64            `json:"queued"`
+	InFlight int64            `json:"in_flight"`
 	Outcomes map[string]int64 `json:"outcomes"`
 	Reasons  map[string]int64 `json:"reasons"`
 	Ran      time.Duration    `json:"ran_ns"`
@@ -125,7 +135,8 @@ func (c Counts) Ended() (n int64) {
 	return n
 }
 
-// Counts reads the account. Under traffic the numbers are of slightly different instants.
+// Counts reads the account. Its numbers add up at any time, and none is negative: under traffic what has ended is of a slightly earlier
+// instant than what is queued.
 func (a *Account) Counts() Counts {
 	c := Counts{Outcomes: map[string]int64{}, Reasons: map[string]int64{}, Ran: time.Duration(a.ranNanos.Load()), Fuel: a.fuel.Load(), Gaps: a.gaps.Load()}
 	c.Held = (float64(a.held[1].Load())*(1<<64) + float64(a.held[0].Load())) * (page / 1e9) / 1e9
@@ -135,7 +146,9 @@ func (a *Account) Counts() Counts {
 	for r := tenants.NoReason + 1; r < tenants.Reasons; r++ {
 		c.Reasons[r.String()] = a.reasons[r].Load()
 	}
+	begun := a.begun.Load() // after what has ended and before what was received, each of which is more than the one before
 	c.Received = a.received.Load()
+	c.Queued, c.InFlight = c.Received-begun, begun-c.Ended()
 	return c
 }
 

@@ -44,15 +44,17 @@ func TestCounts(t *testing.T) {
 		rec.Trigger = mine
 		account.Record(&rec)
 	}
+	account.Begin(7)
+	account.Begin(-1)
 	c := account.Counts()
-	if c.Received != 7 || c.Ended() != 6 || c.Ran != 3*time.Second || c.Gaps != 1 || c.Fuel != 1<<40+1001 || c.Held != 0.131072+4.294967296 {
+	if c.Received != 7 || c.Ended() != 6 || c.Queued != 1 || c.InFlight != 0 || c.Ran != 3*time.Second || c.Gaps != 1 || c.Fuel != 1<<40+1001 || c.Held != 0.131072+4.294967296 {
 		t.Errorf("%+v", c)
 	}
 	outcomes := map[string]int64{"handled": 2, "failed": 1, "timed_out": 0, "throttled": 1, "dropped": 2, "expired": 0, "dead_lettered": 0}
 	if !maps.Equal(c.Outcomes, outcomes) {
 		t.Errorf("outcomes %v, want %v", c.Outcomes, outcomes)
 	}
-	reasons := map[string]int64{"queue_full": 0, "queue_bytes": 0, "oldest": 1, "coalesced": 0, "removed": 0, "stopping": 1}
+	reasons := map[string]int64{"queue_full": 0, "queue_bytes": 0, "oldest": 1, "coalesced": 0, "removed": 0, "stopping": 1, "breaker_open": 0}
 	if !maps.Equal(c.Reasons, reasons) {
 		t.Errorf("reasons %v, want %v", c.Reasons, reasons)
 	}

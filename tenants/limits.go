@@ -42,6 +42,7 @@ type Limits struct {
 	Fuel        uint64        // units of one invocation, about one for each instruction; default unlimited
 	Overflow    Overflow      // of the tenant's queue; default DropNewest
 	MaxWait     time.Duration // in the queue, then expired; default unlimited
+	OrderBy     string        // a Pointer into the payload: deliveries with the same value there are handled one at a time, in order, and 64 values at most at once; those without one in no order. Default: no order among them
 }
 
 // Defaults of Limits.
@@ -68,15 +69,19 @@ func (l Limits) WithDefaults() Limits {
 // Policy is what an operator grants a tenant. The zero Policy is not useful; start from DefaultPolicy.
 type Policy struct {
 	Weight      int     // share under contention, relative to other tenants; default 1
-	Concurrency int     // invocations at once over all components; 0 means half of the worker slots where several tenants run, all of them where one does
+	Concurrency int     // invocations at once over all components, however idle the workers are; default all slots. Above half of the slots a tenant gets what others leave
 	QueueCount  int     // deliveries waiting; default 10,000
 	QueueBytes  int64   // payload and channel bytes waiting, plus 256 for each delivery; default 64 MiB
 	Rate        float64 // deliveries admitted per second; 0 means unlimited
 	Burst       int     // deliveries admitted at once above Rate; default one second's worth
+	BreakAfter  int     // time-outs of a component in a row that open its breaker; 0 means DefaultBreakAfter, negative never
 	CPU         float64 // processors that all its handlers together may keep busy, such as 0.5; 0 means unlimited
 	Max         Limits  // ceilings for what a manifest may ask; zero fields mean the default is also the ceiling; for Fuel and MaxWait that there is none
 	Grants      Grants  // what it may reach and keep
 }
+
+// DefaultBreakAfter is the default of Policy.BreakAfter.
+const DefaultBreakAfter = 5
 
 // DefaultPolicy is what a tenant gets where nothing else is said.
 func DefaultPolicy() Policy {

@@ -32,7 +32,7 @@ func TestOutcomeNames(t *testing.T) {
 func TestReasonNames(t *testing.T) {
 	want := map[tenants.Reason]string{
 		tenants.NoReason: "", tenants.QueueFull: "queue_full", tenants.QueueBytes: "queue_bytes", tenants.Oldest: "oldest",
-		tenants.Coalesced: "coalesced", tenants.Removed: "removed", tenants.Stopping: "stopping",
+		tenants.Coalesced: "coalesced", tenants.Removed: "removed", tenants.Stopping: "stopping", tenants.BreakerOpen: "breaker_open",
 	}
 	if len(want) != int(tenants.Reasons) {
 		t.Fatalf("%d reasons, %d names here", tenants.Reasons, len(want))
@@ -43,7 +43,7 @@ func TestReasonNames(t *testing.T) {
 			t.Errorf("%d: name %q, and %q reads as %v, %v", r, r, name, back, err)
 		}
 	}
-	if got := tenants.Reasons.String(); got != "reason(7)" {
+	if got := tenants.Reasons.String(); got != "reason(8)" {
 		t.Error(got)
 	}
 }

@@ -251,7 +251,7 @@ func TestUpEndsAtOnceWhenToldTwice(t *testing.T) {
 		eventually(t, "not ready any more", func() bool { return !r.ready() })
 		r.signal(t, syscall.SIGTERM)
 		expect(t, "exit code", r.wait(t), exitInterrupted)
-		if out := r.stdout.String(); !strings.Contains(out, "Stopped. 6 deliveries, 4 failed, 2 dropped\n4 handlers cancelled, 2 waiting messages dropped\n") {
+		if out := r.stdout.String(); !strings.Contains(out, "Stopped. 6 deliveries, 4 failed, 2 dropped\n4 handlers cancelled, 2 waiting messages dropped\n  slow -> ") {
 			t.Errorf("it says at the end:\n%s", out)
 		}
 	})

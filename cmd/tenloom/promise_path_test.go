@@ -160,7 +160,7 @@ func startPathway(b *testing.B, url, channel string, wasm []byte, watch func(*sc
 // stop checks that every message was handled.
 func (w *pathway) stop() {
 	left, err := w.scheduler.Shutdown(background)
-	if err != nil && !errors.Is(err, io.EOF) || left != (scheduler.Stopped{}) {
+	if err != nil && !errors.Is(err, io.EOF) || !left.Nothing() {
 		w.b.Fatal(left, err)
 	}
 	if err := w.runtime.Close(background); err != nil {

@@ -21,6 +21,9 @@ const manyTenants = 10_000
 // noop is an Invoker that does nothing.
 type noop struct{}
 
+func (n *noop) Open() scheduler.Session { return n }
+func (*noop) Close()                    {}
+
 func (*noop) Invoke(context.Context, *scheduler.Delivery) scheduler.Result { return scheduler.Result{} }
 
 // crowd is a Scheduler on a redis-server with many tenants that have a trigger each.

@@ -353,15 +353,28 @@ func drain(out io.Writer, p *platform, serving *atomic.Bool) error {
 	left, err := p.scheduler.Shutdown(ctx)
 	counts := p.recorder.Account(tenants.Demo).Counts()
 	fmt.Fprintf(out, "\nStopped. %s\n", summary(counts))
-	if left != (scheduler.Stopped{}) {
+	if !left.Nothing() {
 		fmt.Fprintf(out, "%s cancelled, %s dropped\n", count(left.Cancelled, "handler"), count(left.Dropped, "waiting message"))
+		printUnfinished(out, left.Triggers)
 	}
 	err = errors.Join(err, p.close(context.Background()))
-	if err == nil && left != (scheduler.Stopped{}) {
+	if err == nil && !left.Nothing() {
 		<-told // ctx has ended
 		return &exitError{code: code}
 	}
 	return err
+}
+
+// printUnfinished names the triggers whose work was given up, the first of many.
+func printUnfinished(out io.Writer, all []scheduler.Unfinished) {
+	const most = 20
+	for i, u := range all {
+		if i == most {
+			fmt.Fprintf(out, "  and %d more triggers\n", len(all)-most)
+			return
+		}
+		fmt.Fprintf(out, "  %s -> %s: %d cancelled, %d dropped\n", u.Target.Name, u.Component, u.Cancelled, u.Dropped)
+	}
 }
 
 func summary(c telemetry.Counts) string {
