@@ -380,13 +380,13 @@ func TestInvocations(t *testing.T) {
 func TestTriggersAndUsage(t *testing.T) {
 	st := open(t, "redis://"+redistest.Embedded(t), on(tenants.Pattern, "p.*", "b", echo), on(tenants.Exact, "c", "a", echo))
 	var got struct {
-		Data []struct{ App, Component, Version, ID, Kind, Target, Endpoint, State, Reason, Since string }
+		Data []struct{ App, Component, Version, ID, Kind, Target, Endpoint, State, Reason, Since, Breaker string }
 	}
 	st.do("GET", "triggers", "").decode(t, &got)
 	var all []string
 	for _, d := range got.Data {
 		all = append(all, strings.Join([]string{d.App, d.Component, d.Version, d.ID, d.Kind, d.Target, d.Endpoint, d.State}, " "))
-		if d.Since == "" {
+		if d.Since == "" || d.Breaker != "closed" {
 			t.Errorf("%+v", d)
 		}
 	}
@@ -396,7 +396,8 @@ func TestTriggersAndUsage(t *testing.T) {
 	st.publish(text("c", "x"))
 	var usage struct {
 		Counts struct {
-			Received          int64
+			Received, Queued  int64
+			InFlight          int64 `json:"in_flight"`
 			Outcomes, Reasons map[string]int64
 			Gaps              int64
 			Ran               int64 `json:"ran_ns"`

@@ -18,6 +18,8 @@ type trigger struct {
 	State     string              `json:"state"`
 	Reason    string              `json:"reason,omitempty"`
 	Since     time.Time           `json:"since,omitzero"`
+	Breaker   string              `json:"breaker"`           // of the component: closed, open or half_open
+	ProbeAt   time.Time           `json:"probe_at,omitzero"` // while open: when one delivery is let through
 }
 
 // triggers lists a tenant's triggers and how Redis stands to each. Its length is bounded by what the tenant has deployed.
@@ -31,6 +33,7 @@ func (s *server) triggers(w http.ResponseWriter, r *http.Request, tenant tenants
 		all = append(all, trigger{
 			App: t.App, Component: t.Component, Version: t.Version, ID: t.ID, Kind: t.Target.Kind.String(), Target: t.Target.Name,
 			Endpoint: t.Endpoint, State: t.State.String(), Reason: t.Reason, Since: t.Since,
+			Breaker: t.Breaker.State.String(), ProbeAt: t.Breaker.Probe,
 		})
 	}
 	writeJSON(w, map[string]any{"data": all})
