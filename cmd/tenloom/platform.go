@@ -54,6 +54,7 @@ type platformConfig struct {
 	variables []secrets.Provider // in the order in which they are asked
 	compiling compileFlags
 	cacheDir  string    // compiled code; "" keeps none
+	reset     sandbox.ResetMethod
 	logDir    string    // of the guests' output; "" keeps none
 	echo      io.Writer // a copy of the guests' output; may be nil
 	log       *slog.Logger
@@ -71,7 +72,7 @@ func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error)
 	}()
 	endpoint.LogTo(c.log)
 	p.resolver = secrets.NewResolver(declared(c.manifest), c.variables...)
-	compiling, err := c.compiling.config(sandbox.Config{CacheDir: c.cacheDir, Log: c.log})
+	compiling, err := c.compiling.config(sandbox.Config{CacheDir: c.cacheDir, Reset: c.reset, Log: c.log})
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/tenloom/tenloom/deploy"
 	"github.com/tenloom/tenloom/deploy/api"
 	"github.com/tenloom/tenloom/deploy/manifest"
+	"github.com/tenloom/tenloom/sandbox"
 	"github.com/tenloom/tenloom/scheduler"
 	"github.com/tenloom/tenloom/telemetry"
 	"github.com/tenloom/tenloom/tenants"
@@ -36,6 +37,7 @@ type upFlags struct {
 	listen    string
 	state     string
 	logDir    string
+	reset     string
 	ephemeral bool
 	build     bool
 	variables variableFlags
@@ -65,6 +67,7 @@ manifest or a handler names them; with --redis URL, that server does. Other addr
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:7070", "address of the API")
 	flags.StringVar(&f.state, "state", "", "directory for what outlives a run: compiled code (default DIR/.tenloom)")
 	flags.StringVar(&f.logDir, "log-dir", "", "directory of the handlers' output (default DIR/.spin/logs)")
+	flags.StringVar(&f.reset, "reset", os.Getenv("TENLOOM_RESET"), "how instances are made clean: see tenloom doctor (TENLOOM_RESET; default: the best that works)")
 	flags.BoolVar(&f.build, "build", false, "run the components' build commands first")
 	flags.BoolVar(&f.ephemeral, "ephemeral", false, "keep nothing after the end")
 	f.variables.add(cmd)
@@ -111,7 +114,7 @@ func up(ctx context.Context, out, messages io.Writer, g *globals, f upFlags) (er
 		echo = messages
 	}
 	p, err := newPlatform(ctx, platformConfig{
-		manifest: m, redis: redis, embedded: embeddedName(f.redis.url, redis), variables: given, compiling: f.compiling, cacheDir: filepath.Join(app.state, "cache"), logDir: app.logs, echo: echo, log: log,
+		manifest: m, redis: redis, embedded: embeddedName(f.redis.url, redis), variables: given, compiling: f.compiling, cacheDir: filepath.Join(app.state, "cache"), reset: sandbox.ResetMethod(f.reset), logDir: app.logs, echo: echo, log: log,
 	})
 	if err != nil {
 		return err
