@@ -108,6 +108,18 @@ func (r *running) allow(name, argument string) (err error) {
 		m.Memory, err = strconv.ParseUint(argument, 10, 64)
 	case "fuel":
 		m.Fuel, err = strconv.ParseUint(argument, 10, 64)
+	case "host_calls":
+		m.HostCalls, err = strconv.Atoi(argument)
+	case "bytes_out":
+		m.BytesOut, err = strconv.ParseUint(argument, 10, 64)
+	case "bytes_in":
+		m.BytesIn, err = strconv.ParseUint(argument, 10, 64)
+	case "handles":
+		m.Handles, err = strconv.Atoi(argument)
+	case "output":
+		m.Output, err = strconv.ParseUint(argument, 10, 64)
+	case "log_rate":
+		m.LogRate, err = strconv.Atoi(argument)
 	case "max_wait":
 		m.MaxWait, err = time.ParseDuration(argument)
 	default:

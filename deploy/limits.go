@@ -15,12 +15,24 @@ func limits(t manifest.Tool, most tenants.Limits) tenants.Limits {
 		Timeout:     min(tenants.DefaultTimeout, most.Timeout),
 		Memory:      min(tenants.DefaultMemory, most.Memory),
 		Fuel:        most.Fuel,
+		HostCalls:   min(tenants.DefaultHostCalls, most.HostCalls),
+		BytesOut:    min(tenants.DefaultBytes, most.BytesOut),
+		BytesIn:     min(tenants.DefaultBytes, most.BytesIn),
+		Handles:     min(tenants.DefaultHandles, most.Handles),
+		Output:      min(tenants.DefaultOutput, most.Output),
+		LogRate:     min(tenants.DefaultLogRate, most.LogRate),
 		MaxWait:     most.MaxWait,
 	}
 	set(&l.Concurrency, t.Concurrency)
 	set(&l.Timeout, t.Timeout)
 	set(&l.Memory, t.Memory)
 	set(&l.Fuel, t.Fuel)
+	set(&l.HostCalls, t.HostCalls)
+	set(&l.BytesOut, t.BytesOut)
+	set(&l.BytesIn, t.BytesIn)
+	set(&l.Handles, t.Handles)
+	set(&l.Output, t.Output)
+	set(&l.LogRate, t.LogRate)
 	set(&l.Overflow, t.Overflow)
 	set(&l.MaxWait, t.MaxWait)
 	return l

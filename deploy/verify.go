@@ -92,6 +92,24 @@ func (r *refusal) granted(c *manifest.Component, most tenants.Limits) {
 	if n := c.Tool.Fuel; n != nil && most.Fuel > 0 && *n > most.Fuel {
 		over("fuel", *n, most.Fuel)
 	}
+	for _, count := range []struct {
+		key   string
+		asked *int
+		most  int
+	}{{"host_calls", c.Tool.HostCalls, most.HostCalls}, {"handles", c.Tool.Handles, most.Handles}, {"log_rate", c.Tool.LogRate, most.LogRate}} {
+		if count.asked != nil && *count.asked > count.most {
+			over(count.key, *count.asked, count.most)
+		}
+	}
+	for _, amount := range []struct {
+		key   string
+		asked *uint64
+		most  uint64
+	}{{"bytes_out", c.Tool.BytesOut, most.BytesOut}, {"bytes_in", c.Tool.BytesIn, most.BytesIn}, {"output", c.Tool.Output, most.Output}} {
+		if amount.asked != nil && *amount.asked > amount.most {
+			over(amount.key, size(*amount.asked), size(amount.most))
+		}
+	}
 	if d := c.Tool.MaxWait; d != nil && most.MaxWait > 0 && *d > most.MaxWait {
 		over("max_wait", *d, most.MaxWait)
 	}

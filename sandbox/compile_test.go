@@ -87,7 +87,6 @@ func TestCompileRefuses(t *testing.T) {
 		{"two memories", module(section(5, 2, 0, 1, 0, 1)), sandbox.OverLimit, []string{"memories"}},
 		{"memory beyond 4 GiB", module(section(5, append([]byte{1, 0}, many...)...)), sandbox.OverLimit, []string{"memory pages, at most 65536"}},
 		{"huge table", guest(t, "table-huge"), sandbox.OverLimit, []string{"134217728 table entries, at most 1048576"}},
-		{"growing table", guest(t, "table-grow"), sandbox.OverLimit, []string{"table 0 is grown", "no maximum"}},
 		{"nested loops", function(0, nested(20_000, 0x03, 0x40)...), sandbox.OverLimit, []string{"levels of nested blocks"}},
 		{"nested blocks", function(0, nested(40_000, 0x02, 0x40)...), sandbox.OverLimit, []string{"levels of nested blocks"}},
 		{"ifs in a row", function(0, bytes.Repeat([]byte{0x41, 0, 0x04, 0x40, 0x0b}, 20_000)...), sandbox.OverLimit, []string{"8193 blocks in one function, at most 8192"}},

@@ -32,6 +32,7 @@ type Binding struct {
 	Output  int64             // bytes per stream and invocation, what is beyond is cut and counted; 0 means DefaultOutput
 	Warm    int               // instances that Check makes ahead of messages and that stay when nothing comes; 0 means 1, below 0 none
 	Reuse   bool              // keep what the guest left behind for its next message, instead of a clean instance for each
+	LogRate int               // lines in a second, over all invocations; what is beyond is cut and counted; 0 means DefaultLogRate
 	Lines   func(Line)        // gets each line of output on the invoking goroutine, from several invocations at once; nil drops them
 }
 
@@ -40,6 +41,7 @@ type Binding struct {
 type Component struct {
 	program *Program
 	binding Binding
+	lines   *lines
 	config  wazero.ModuleConfig // all but the streams, which belong to an instance
 
 	snapshot atomic.Pointer[snapshot] // set once, by the first instance that has started
@@ -58,13 +60,16 @@ func (p *Program) Bind(b Binding) *Component {
 	if b.Timeout == 0 {
 		b.Timeout = tenants.DefaultTimeout
 	}
+	if b.LogRate == 0 {
+		b.LogRate = DefaultLogRate
+	}
 	if b.Output == 0 {
 		b.Output = DefaultOutput
 	}
 	if b.Warm == 0 {
 		b.Warm = DefaultWarm
 	}
-	c := &Component{program: p, binding: b, config: moduleConfig(b)}
+	c := &Component{program: p, binding: b, lines: newLines(b.Lines, b.LogRate), config: moduleConfig(b)}
 	p.runtime.register(c)
 	return c
 }
@@ -144,6 +149,7 @@ func (c *Component) Close() {
 		c.program.runtime.idleBytes.Add(-i.cost)
 		i.close()
 	}
+	c.lines.close()
 	if s := c.snapshot.Swap(nil); s != nil {
 		s.image.close()
 	}
@@ -246,7 +252,7 @@ func (i *instance) run(use func(*instance) error) (err error) {
 		return errFuel
 	}
 	if errors.Is(err, errAnswer) && i.invocation.Err() == nil {
-		return &Failure{Kind: HandlerError, Text: err.Error() + i.shortOfMemory()}
+		return &Failure{Kind: HandlerError, Text: err.Error() + i.shortOfMemory() + i.shortOfHandles()}
 	}
 	return err
 }

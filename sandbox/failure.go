@@ -18,15 +18,18 @@ type FailureKind string
 
 // How an invocation can go wrong.
 const (
-	Trapped      FailureKind = "trap"          // the guest trapped, or handed the host something that cannot be
-	Exited       FailureKind = "exit"          // the guest called proc_exit, whatever the code: it gave no answer
-	OutOfMemory  FailureKind = "memory"        // the guest needs more memory than its cap, or ended after it was refused more
-	OutOfTime    FailureKind = "timeout"       // the deadline came first
-	OutOfFuel    FailureKind = "fuel"          // it used more fuel than an invocation may
-	HandlerError FailureKind = "handler_error" // the handler answered an error
-	Cancelled    FailureKind = "cancelled"     // the caller's context ended
-	NotStarted   FailureKind = "start"         // the start function or _initialize failed, or the module could not be linked
-	Internal     FailureKind = "internal"      // our mistake; the operator's log has the rest
+	Trapped         FailureKind = "trap"          // the guest trapped, or handed the host something that cannot be
+	Exited          FailureKind = "exit"          // the guest called proc_exit, whatever the code: it gave no answer
+	OutOfMemory     FailureKind = "memory"        // the guest needs more memory than its cap, or ended after it was refused more
+	OutOfTime       FailureKind = "timeout"       // the deadline came first
+	OutOfFuel       FailureKind = "fuel"          // it used more fuel than an invocation may
+	TooManyCalls    FailureKind = "host_calls"    // more host calls than an invocation may make
+	TooMuchSent     FailureKind = "bytes_out"     // more bytes sent through them than an invocation may send
+	TooMuchReceived FailureKind = "bytes_in"      // more bytes received
+	HandlerError    FailureKind = "handler_error" // the handler answered an error
+	Cancelled       FailureKind = "cancelled"     // the caller's context ended
+	NotStarted      FailureKind = "start"         // the start function or _initialize failed, or the module could not be linked
+	Internal        FailureKind = "internal"      // our mistake; the operator's log has the rest
 )
 
 // Failure is why an invocation was not handled, in words for the tenant.
@@ -80,7 +83,8 @@ func (p *hostPanic) Error() string { return fmt.Sprintf("%v\n%s", p.value, p.sta
 func recovered(p any) error {
 	if err, ok := p.(error); ok {
 		var trap *spin.Trap
-		if errors.As(err, &trap) {
+		var exceeded *spin.Exceeded
+		if errors.As(err, &trap) || errors.As(err, &exceeded) {
 			return err
 		}
 	}
@@ -96,6 +100,7 @@ func (c *Component) failure(ctx context.Context, i *instance, err error) *Failur
 	var (
 		left     *exit
 		trap     *spin.Trap
+		exceeded *spin.Exceeded
 		panicked *hostPanic
 		goError  runtime.Error
 	)
@@ -110,6 +115,8 @@ func (c *Component) failure(ctx context.Context, i *instance, err error) *Failur
 		return &Failure{Kind: Cancelled, Text: "cancelled before the handler answered"}
 	case errors.As(err, &left):
 		return i.hungry(&Failure{Kind: Exited, Text: left.Error() + i.while() + " and gave no answer", Code: left.code})
+	case errors.As(err, &exceeded):
+		return i.exceeded(exceeded)
 	case errors.As(err, &panicked), errors.As(err, &goError):
 		return c.internal(err)
 	case errors.As(err, &trap):

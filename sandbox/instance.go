@@ -58,8 +58,8 @@ type instance struct {
 func (c *Component) newInstance() *instance {
 	b := &c.binding
 	i := &instance{component: c, memory: memory{cap: b.Memory}, restorer: restorer{how: c.program.runtime.reset}}
-	i.stdout = printer{stream: telemetry.Stdout, lines: b.Lines, kept: &i.kept}
-	i.stderr = printer{stream: telemetry.Stderr, lines: b.Lines, kept: &i.kept}
+	i.stdout = printer{stream: telemetry.Stdout, lines: c.lines.pass, kept: &i.kept}
+	i.stderr = printer{stream: telemetry.Stderr, lines: c.lines.pass, kept: &i.kept}
 	i.call = spin.NewCall(b.Host, nil)
 	i.call.OnWait(i.wait)
 	return i
@@ -248,6 +248,27 @@ func (i *instance) shortOfMemory() string {
 		return ""
 	}
 	return fmt.Sprintf(": it asked for %s, its cap is %s; %s", bytesText(i.memory.refused), bytesText(i.memory.cap), memoryKnob)
+}
+
+// shortOfHandles says that the guest was refused a handle, and where to allow it; nothing where it was not.
+func (i *instance) shortOfHandles() string {
+	refused := i.call.Refused()
+	if refused.Most == 0 {
+		return ""
+	}
+	return fmt.Sprintf(": it was refused a %s handle because it held %d, as many as it may; more go into handles = ... in [component.<id>.tool.tenloom]", refused.What, refused.Most)
+}
+
+// exceeded is the end of a guest that did more through the host than it may.
+func (i *instance) exceeded(e *spin.Exceeded) *Failure {
+	const in = " in [component.<id>.tool.tenloom]"
+	switch e.Bound {
+	case spin.HostCalls:
+		return &Failure{Kind: TooManyCalls, Text: fmt.Sprintf("made more than %d host calls, the last of %s%s; more go into host_calls = ..."+in, e.Limit, e.Func, i.while())}
+	case spin.BytesOut:
+		return &Failure{Kind: TooMuchSent, Text: fmt.Sprintf("sent more than %s through its host calls, the last of %s%s; more goes into bytes_out = \"...\""+in, bytesText(uint64(e.Limit)), e.Func, i.while())}
+	}
+	return &Failure{Kind: TooMuchReceived, Text: fmt.Sprintf("received more than %s through its host calls, the last of %s%s; more goes into bytes_in = \"...\""+in, bytesText(uint64(e.Limit)), e.Func, i.while())}
 }
 
 // kind is what a trap counts as.

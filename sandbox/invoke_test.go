@@ -262,7 +262,7 @@ func TestClocksAndRandomness(t *testing.T) {
 func TestOutput(t *testing.T) {
 	var lines collector
 	count := 0
-	c := bind(t, "evil", sandbox.Binding{Output: 1 << 20, Lines: func(l sandbox.Line) {
+	c := bind(t, "evil", sandbox.Binding{Output: 1 << 20, LogRate: 1 << 20, Lines: func(l sandbox.Line) {
 		count++
 		if len(l.Text) > sandbox.MaxLine {
 			t.Errorf("a line of %d bytes", len(l.Text))

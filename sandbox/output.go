@@ -11,6 +11,8 @@ type Line struct {
 	Stream telemetry.Stream
 	Text   []byte // valid during the call
 	Cut    bool   // the guest's line goes on: it was split at 8 KiB, or the output's bound came
+
+	Platform bool // not the guest's line but the platform's word about its lines, on another goroutine
 }
 
 // MaxLine is the length in bytes at which a line is split.
@@ -69,7 +71,7 @@ func (p *printer) emit(text []byte, cut bool) {
 		text = p.partial
 	}
 	if p.lines != nil {
-		p.lines(Line{p.stream, text, cut})
+		p.lines(Line{Stream: p.stream, Text: text, Cut: cut})
 	}
 	p.partial = p.partial[:0]
 }

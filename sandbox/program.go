@@ -83,9 +83,6 @@ func newProgram(r *Runtime, digest [sha256.Size]byte, wasm []byte, compiled waze
 	if err := p.checkImports(); err != nil {
 		return nil, err
 	}
-	if err := checkTables(report.Tables); err != nil {
-		return nil, err
-	}
 	return p, nil
 }
 
@@ -168,20 +165,6 @@ func (p *Program) checkImports() error {
 		}
 	}
 	slices.Sort(p.imports)
-	return nil
-}
-
-// maxTableEntries is as far as table.grow may go: entries lie outside of the memory cap.
-const maxTableEntries = 1 << 20
-
-// checkTables refuses a table that is grown without saying how far.
-func checkTables(tables []rewrite.Table) error {
-	for i, t := range tables {
-		if t.Grown && (!t.Bounded || t.Maximum > maxTableEntries) {
-			return &CompileError{OverLimit, fmt.Sprintf("table %d is grown by the module and has no maximum of at most %d entries", i, maxTableEntries),
-				"declare a maximum for it (wasm-ld: do not pass --growable-table)"}
-		}
-	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package tenants
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -40,6 +41,12 @@ type Limits struct {
 	Timeout     time.Duration // of one invocation; default 30 s
 	Memory      uint64        // bytes of linear memory; default 128 MiB
 	Fuel        uint64        // units of one invocation, about one for each instruction; default unlimited
+	HostCalls   int           // calls of Spin's interfaces in one invocation; default 100,000
+	BytesOut    uint64        // that one invocation may send through them; default 256 MiB
+	BytesIn     uint64        // that it may receive; default 256 MiB
+	Handles     int           // connections, stores and the like that it may hold open, of each kind; default 1024
+	Output      uint64        // bytes of each output stream in one invocation; default 1 MiB
+	LogRate     int           // lines of output in a second, over all invocations; default 1000
 	Overflow    Overflow      // of the tenant's queue; default DropNewest
 	MaxWait     time.Duration // in the queue, then expired; default unlimited
 	OrderBy     string        // a Pointer into the payload: deliveries with the same value there are handled one at a time, in order, and 64 values at most at once; those without one in no order. Default: no order among them
@@ -50,6 +57,11 @@ const (
 	DefaultConcurrency        = 16
 	DefaultTimeout            = 30 * time.Second
 	DefaultMemory      uint64 = 128 << 20
+	DefaultHostCalls          = 100_000
+	DefaultBytes       uint64 = 256 << 20 // in each direction
+	DefaultHandles            = 1024
+	DefaultOutput      uint64 = 1 << 20
+	DefaultLogRate            = 1000
 )
 
 // WithDefaults fills what was left zero.
@@ -63,6 +75,12 @@ func (l Limits) WithDefaults() Limits {
 	if l.Memory == 0 {
 		l.Memory = DefaultMemory
 	}
+	l.HostCalls = cmp.Or(l.HostCalls, DefaultHostCalls)
+	l.BytesOut = cmp.Or(l.BytesOut, DefaultBytes)
+	l.BytesIn = cmp.Or(l.BytesIn, DefaultBytes)
+	l.Handles = cmp.Or(l.Handles, DefaultHandles)
+	l.Output = cmp.Or(l.Output, DefaultOutput)
+	l.LogRate = cmp.Or(l.LogRate, DefaultLogRate)
 	return l
 }
 
@@ -87,7 +105,8 @@ const DefaultBreakAfter = 5
 func DefaultPolicy() Policy {
 	return Policy{
 		Weight: 1, QueueCount: 10_000, QueueBytes: 64 << 20,
-		Max:    Limits{Concurrency: 1024, Timeout: 5 * time.Minute, Memory: 1 << 30},
+		Max: Limits{Concurrency: 1024, Timeout: 5 * time.Minute, Memory: 1 << 30,
+			HostCalls: 10_000_000, BytesOut: 4 << 30, BytesIn: 4 << 30, Handles: 16 << 10, Output: 64 << 20, LogRate: 100_000},
 		Grants: DefaultGrants(),
 	}
 }

@@ -86,11 +86,13 @@ func TestOverflowNames(t *testing.T) {
 }
 
 func TestLimitsWithDefaults(t *testing.T) {
-	want := tenants.Limits{Concurrency: 16, Timeout: 30 * time.Second, Memory: 128 << 20}
+	want := tenants.Limits{Concurrency: 16, Timeout: 30 * time.Second, Memory: 128 << 20,
+		HostCalls: 100_000, BytesOut: 256 << 20, BytesIn: 256 << 20, Handles: 1024, Output: 1 << 20, LogRate: 1000}
 	if got := (tenants.Limits{}).WithDefaults(); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	given := tenants.Limits{Concurrency: 1, Timeout: time.Second, Memory: 1 << 16, Overflow: tenants.Coalesce, MaxWait: time.Minute}
+	given := tenants.Limits{Concurrency: 1, Timeout: time.Second, Memory: 1 << 16,
+		HostCalls: 1, BytesOut: 2, BytesIn: 3, Handles: 4, Output: 5, LogRate: 6, Overflow: tenants.Coalesce, MaxWait: time.Minute}
 	if got := given.WithDefaults(); got != given {
 		t.Errorf("%+v, want what was given: %+v", got, given)
 	}

@@ -59,8 +59,10 @@ func (s *session) Invoke(ctx context.Context, d *scheduler.Delivery) scheduler.R
 }
 
 // named puts the component's id into the advice of the sandbox, which knows none.
-func named(err error, id tenants.ComponentID) string {
-	return strings.ReplaceAll(err.Error(), "[component.<id>.", "[component."+string(id)+".")
+func named(err error, id tenants.ComponentID) string { return advice(err.Error(), id) }
+
+func advice(text string, id tenants.ComponentID) string {
+	return strings.ReplaceAll(text, "[component.<id>.", "[component."+string(id)+".")
 }
 
 func (h *handler) failed(d *scheduler.Delivery, r scheduler.Result) {

@@ -183,7 +183,13 @@ func (p *platform) load(ctx context.Context, u deploy.Unit) error {
 	}
 	bound := program.Bind(sandbox.Binding{
 		Host: host, Env: u.Component.Environment, Files: u.Files, Memory: u.Limits.Memory, Timeout: u.Limits.Timeout, Fuel: u.Limits.Fuel, Budget: p.budget,
-		Lines: func(l sandbox.Line) { p.line(u, l.Stream, l.Text) },
+		Output: int64(u.Limits.Output), LogRate: u.Limits.LogRate,
+		Lines: func(l sandbox.Line) {
+			if l.Platform {
+				l.Text = []byte(advice(string(l.Text), u.Component.ID))
+			}
+			p.line(u, l.Stream, l.Text)
+		},
 	})
 	if err := bound.Check(ctx); err != nil {
 		return errors.New("the component does not start, which every message would meet: " + named(err, u.Component.ID))
@@ -215,6 +221,10 @@ func (p *platform) host(u deploy.Unit) (*spin.Host, error) {
 		},
 		Variables: p.variables(u.Component),
 		Stores:    map[string]spin.Store{},
+		Limits: spin.Limits{
+			HostCalls: int64(u.Limits.HostCalls), BytesOut: int64(u.Limits.BytesOut), BytesIn: int64(u.Limits.BytesIn),
+			Connections: u.Limits.Handles, StoreHandles: u.Limits.Handles,
+		},
 	}
 	for _, label := range u.Component.KeyValueStores {
 		main, err := p.servers.open(context.Background(), "")

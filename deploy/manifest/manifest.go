@@ -143,6 +143,12 @@ type Tool struct {
 	Timeout     *time.Duration
 	Memory      *uint64 // bytes
 	Fuel        *uint64 // units of one invocation, from 1
+	HostCalls   *int    // in one invocation, from 1
+	BytesOut    *uint64 // through host calls in one invocation
+	BytesIn     *uint64
+	Handles     *int    // open at once in one invocation, of each kind, from 1
+	Output      *uint64 // bytes of each output stream in one invocation
+	LogRate     *int    // lines in a second, from 1
 	Overflow    *tenants.Overflow
 	MaxWait     *time.Duration
 	Retry       *Retry // with Stream only

@@ -11,9 +11,19 @@ import (
 
 // Bounds of [tool.tenloom]. A tenant's policy sets tighter ones at deploy.
 const (
-	minMemory   = 64 << 10 // one page of WebAssembly
-	maxMemory   = 4 << 30  // all that 32-bit addresses reach
 	maxAttempts = 1000
+)
+
+// quantity is something that is measured in bytes, and its bounds.
+type quantity struct {
+	name        string
+	least, most float64
+	bounds      string
+}
+
+var (
+	memory = quantity{"memory", 64 << 10, 4 << 30, "64KiB to 4GiB"} // one page of WebAssembly, and all that 32-bit addresses reach
+	data   = quantity{"data", 1, 1 << 40, "1 byte to 1024GiB"}
 )
 
 // What retry waits where it says nothing.
@@ -34,7 +44,7 @@ func (d *decoder) tools(to *Tool) reader {
 }
 
 // toolKeys are the keys of [tool.tenloom], for people who write them one table too high.
-var toolKeys = []string{"pattern", "sharded", "stream", "group", "concurrency", "isolation", "timeout", "memory", "fuel", "overflow", "max_wait", "retry", "dead_letter"}
+var toolKeys = []string{"pattern", "sharded", "stream", "group", "concurrency", "isolation", "timeout", "memory", "fuel", "host_calls", "bytes_out", "bytes_in", "handles", "output", "log_rate", "overflow", "max_wait", "retry", "dead_letter"}
 
 func (d *decoder) tenloom(path string, v *node, t *Tool) {
 	d.table(path, v,
@@ -50,8 +60,14 @@ func (d *decoder) tenloom(path string, v *node, t *Tool) {
 			t.Isolation = v.text
 		}),
 		may("timeout", d.duration(&t.Timeout)),
-		may("memory", func(path string, v *node) { t.Memory = d.bytes(path, v) }),
+		may("memory", func(path string, v *node) { t.Memory = d.bytes(path, v, memory) }),
 		may("fuel", d.units(&t.Fuel)),
+		may("host_calls", func(path string, v *node) { t.HostCalls = d.count(path, v, math.MaxInt64) }),
+		may("bytes_out", func(path string, v *node) { t.BytesOut = d.bytes(path, v, data) }),
+		may("bytes_in", func(path string, v *node) { t.BytesIn = d.bytes(path, v, data) }),
+		may("handles", func(path string, v *node) { t.Handles = d.count(path, v, math.MaxInt32) }),
+		may("output", func(path string, v *node) { t.Output = d.bytes(path, v, data) }),
+		may("log_rate", func(path string, v *node) { t.LogRate = d.count(path, v, math.MaxInt32) }),
 		may("overflow", func(path string, v *node) {
 			if !d.is(path, v, text) {
 				return
@@ -104,6 +120,12 @@ func (d *decoder) completeTool(path string, v *node, t *Tool) {
 	t.Timeout = first(t.Timeout, def.Timeout)
 	t.Memory = first(t.Memory, def.Memory)
 	t.Fuel = first(t.Fuel, def.Fuel)
+	t.HostCalls = first(t.HostCalls, def.HostCalls)
+	t.BytesOut = first(t.BytesOut, def.BytesOut)
+	t.BytesIn = first(t.BytesIn, def.BytesIn)
+	t.Handles = first(t.Handles, def.Handles)
+	t.Output = first(t.Output, def.Output)
+	t.LogRate = first(t.LogRate, def.LogRate)
 	t.Overflow = first(t.Overflow, def.Overflow)
 	t.MaxWait = first(t.MaxWait, def.MaxWait)
 	if t.Isolation == "" {
@@ -208,8 +230,8 @@ var units = []struct {
 	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1},
 }
 
-// bytes reads an amount of memory: whole bytes, or text with a unit.
-func (d *decoder) bytes(path string, v *node) *uint64 {
+// bytes reads an amount: whole bytes, or text with a unit.
+func (d *decoder) bytes(path string, v *node, of quantity) *uint64 {
 	const next = `write "64MiB", "64MB" or whole bytes`
 	var n float64
 	switch v.kind {
@@ -218,15 +240,15 @@ func (d *decoder) bytes(path string, v *node) *uint64 {
 	case text:
 		var ok bool
 		if n, ok = parseBytes(v.text); !ok {
-			d.fault(v.at, path, next, "%q is not an amount of memory", clip(v.text))
+			d.fault(v.at, path, next, "%q is not an amount of %s", clip(v.text), of.name)
 			return nil
 		}
 	default:
 		d.fault(v.at, path, next, "must be a string or an integer, not %s", v.kind)
 		return nil
 	}
-	if n < minMemory || n > maxMemory {
-		d.fault(v.at, path, next, "must be from 64KiB to 4GiB, not %s", clip(v.text))
+	if n < of.least || n > of.most {
+		d.fault(v.at, path, next, "must be from %s, not %s", of.bounds, clip(v.text))
 		return nil
 	}
 	out := uint64(n)

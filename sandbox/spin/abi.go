@@ -157,6 +157,7 @@ func (g *guest) view(p, n uint32, what string) []byte {
 // bytes copies the list<u8> in slots i and i+1: the copy may outlive the call, where a command goes on after its ctx has ended.
 func (g *guest) bytes(s stack, i int, what string) []byte {
 	v := g.view(s.u32(i), s.u32(i+1), what)
+	g.sends(len(v))
 	return append(make([]byte, 0, len(v)), v...)
 }
 
@@ -168,6 +169,7 @@ func (g *guest) strAt(p, n uint32, what string) string {
 	if !utf8.Valid(v) {
 		g.trap("%s is not valid UTF-8", what)
 	}
+	g.sends(len(v))
 	return string(v)
 }
 
@@ -224,6 +226,7 @@ func (g *guest) pairs(s stack, i int, what string, text bool) [][2]string {
 		if text {
 			pair[1] = g.strAt(u32At(elements, 8), v, what)
 		} else {
+			g.sends(int(v))
 			pair[1] = string(g.view(u32At(elements, 8), v, what))
 		}
 		out = append(out, pair)

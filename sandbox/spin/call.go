@@ -15,7 +15,19 @@ type Call struct {
 	handles    handles
 	reply      []byte // reused by Redis commands; at most keepReply bytes are kept between them
 	wait       func(begins bool)
+
+	calls, sent, received int64 // in this invocation
+	refused               Refused
 }
+
+// Refused is the last kind of handle that a guest was refused because it held as many as it may. The zero Refused means none was.
+type Refused struct {
+	What string
+	Most int
+}
+
+// Refused tells what the present or last invocation was refused.
+func (c *Call) Refused() Refused { return c.refused }
 
 // NewCall prepares the state of one invocation of a guest that may reach h. a may be nil where there is no message.
 func NewCall(h *Host, a Attributes) *Call {
@@ -31,6 +43,7 @@ func (c *Call) OnWait(wait func(begins bool)) { c.wait = wait }
 func (c *Call) Begin(a Attributes) {
 	c.attributes = a
 	c.guest.busy, c.guest.ctx = false, nil
+	c.calls, c.sent, c.received, c.refused = 0, 0, 0, Refused{}
 }
 
 // Close gives back what the guest left open. The instance must not run with this Call before the next Begin. Close is idempotent.
@@ -131,6 +144,28 @@ func (t *handles) remove(n uint32, k kind) bool {
 	return true
 }
 
+// hold gives the guest a handle, or 0 where it holds limit of its kind.
+func (g *guest) hold(h handle, limit int) uint32 {
+	n := g.call.handles.add(h, limit)
+	if n == 0 {
+		g.call.refused = Refused{kindNames[h.kind], limit}
+	}
+	return n
+}
+
+// sends counts what the guest hands out, and receives what it is answered, which the platform's memory and network have carried by then.
+func (g *guest) sends(n int) {
+	if g.call.sent += int64(n); g.call.sent > g.call.limits.BytesOut {
+		panic(&Exceeded{BytesOut, g.call.limits.BytesOut, g.name})
+	}
+}
+
+func (g *guest) receives(n int) {
+	if g.call.received += int64(n); g.call.received > g.call.limits.BytesIn {
+		panic(&Exceeded{BytesIn, g.call.limits.BytesIn, g.name})
+	}
+}
+
 // handle returns what the guest's handle stands for; a handle that it does not hold is a Trap.
 func (g *guest) handle(n uint32, k kind) handle {
 	h, ok := g.call.handles.get(n, k)
@@ -154,6 +189,9 @@ func (c *Call) enter(ctx context.Context, m api.Module, name string) *guest {
 		panic(&Trap{Func: name, Why: "called from within the guest's allocator"})
 	}
 	g.busy, g.ctx, g.name = true, ctx, name
+	if c.calls++; c.calls > c.limits.HostCalls {
+		panic(&Exceeded{HostCalls, c.limits.HostCalls, name})
+	}
 	if err := g.bind(m); err != nil {
 		panic(err)
 	}

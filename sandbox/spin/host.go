@@ -1,8 +1,10 @@
 package spin
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/tenloom/tenloom/sandbox/outbound"
 )
@@ -26,6 +28,12 @@ type Host struct {
 	Limits
 }
 
+// Defaults of Limits.
+const (
+	DefaultHostCalls int64 = 100_000
+	DefaultBytes     int64 = 256 << 20 // in each direction
+)
+
 // Limits bound what one host call may move and one invocation may hold. Zero means the default.
 type Limits struct {
 	ResultBytes  int64 // of one result, and of one list argument; default 128 MiB, which is Spin's cap; beyond: an error or a Trap
@@ -33,6 +41,9 @@ type Limits struct {
 	ValueBytes   int64 // of one key-value value; default 1 MiB (Spin has no bound); beyond: an error for the guest
 	Connections  int   // open Redis connection handles of one invocation; default 1024; beyond: too-many-connections
 	StoreHandles int   // open store and cas handles, of each kind, of one invocation; default 1024; beyond: store-table-full
+	HostCalls    int64 // calls of these interfaces in one invocation; default 100,000; beyond: Exceeded
+	BytesOut     int64 // that one invocation may hand to these interfaces; default 256 MiB; beyond: Exceeded
+	BytesIn      int64 // that servers and stores may answer to one invocation; default 256 MiB; beyond: Exceeded
 }
 
 func (l Limits) withDefaults() Limits {
@@ -51,6 +62,9 @@ func (l Limits) withDefaults() Limits {
 	if l.StoreHandles == 0 {
 		l.StoreHandles = 1024
 	}
+	l.HostCalls = cmp.Or(l.HostCalls, DefaultHostCalls)
+	l.BytesOut = cmp.Or(l.BytesOut, DefaultBytes)
+	l.BytesIn = cmp.Or(l.BytesIn, DefaultBytes)
 	return l
 }
 
@@ -66,6 +80,32 @@ type Attributes interface {
 	// Attribute returns the value of tenloom_channel, tenloom_pattern, tenloom_message_id, tenloom_attempt or tenloom_traceparent, and
 	// whether this message has it.
 	Attribute(name string) (string, bool)
+}
+
+// Bound names what Exceeded is about.
+type Bound uint8
+
+const (
+	HostCalls Bound = 1 + iota
+	BytesOut
+	BytesIn
+)
+
+// Exceeded ends an invocation whose guest goes beyond a bound on what it may do in all. Host functions panic with it, as with a Trap.
+type Exceeded struct {
+	Bound Bound
+	Limit int64
+	Func  string // the import that was one too many, module#name
+}
+
+func (e *Exceeded) Error() string {
+	switch e.Bound {
+	case HostCalls:
+		return fmt.Sprintf("more than %d host calls", e.Limit)
+	case BytesOut:
+		return fmt.Sprintf("more than %d bytes sent", e.Limit)
+	}
+	return fmt.Sprintf("more than %d bytes received", e.Limit)
 }
 
 // Trap is a guest's mistake that ends its invocation: a pointer out of range, a handle it does not hold, an allocator that lies. Host

@@ -138,6 +138,7 @@ func (g *guest) readResponse(answer *http.Response) (response, uint8) {
 		return response{}, runtimeError
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, left+1))
+	g.receives(len(body) + int(g.call.limits.ResultBytes-left))
 	if err != nil {
 		g.ended()
 		return response{}, runtimeError

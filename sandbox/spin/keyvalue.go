@@ -142,7 +142,7 @@ func (g *guest) openStore(label string) (uint32, *storeFailure) {
 	case store == nil:
 		return 0, &storeFailure{why: noSuchStore}
 	}
-	n := g.call.handles.add(handle{kind: storeKind, store: store}, g.call.limits.StoreHandles)
+	n := g.hold(handle{kind: storeKind, store: store}, g.call.limits.StoreHandles)
 	if n == 0 {
 		return 0, &storeFailure{why: storeTableFull}
 	}
@@ -159,6 +159,7 @@ func (g *guest) lookup(store Store, key string) ([]byte, bool, *storeFailure) {
 		g.ended()
 		return nil, false, storeError(err)
 	}
+	g.receives(len(value))
 	if limit := g.call.limits.ResultBytes; int64(len(value)) > limit {
 		return nil, false, &storeFailure{storeOther, tooBig(limit)}
 	}
@@ -279,6 +280,7 @@ func (g *guest) keys(store Store) ([]string, *storeFailure) {
 	}
 	left := g.call.limits.ResultBytes
 	for _, key := range keys {
+		g.receives(len(key))
 		if left -= int64(len(key)) + 8; left < 0 {
 			return nil, &storeFailure{storeOther, tooBig(g.call.limits.ResultBytes)}
 		}

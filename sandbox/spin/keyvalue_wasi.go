@@ -112,7 +112,7 @@ func (g *guest) newCas(store Store, key string) (uint32, *storeFailure) {
 	if found {
 		c.value = &value
 	}
-	n := g.call.handles.add(handle{kind: casKind, cas: c}, g.call.limits.StoreHandles)
+	n := g.hold(handle{kind: casKind, cas: c}, g.call.limits.StoreHandles)
 	if n == 0 {
 		return 0, &storeFailure{storeOther, "too many compare-and-swap handles are open"}
 	}

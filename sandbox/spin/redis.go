@@ -126,10 +126,12 @@ func (g *guest) command(c connection, args ...any) (item, items, error) {
 	if err != nil {
 		g.ended()
 		if errors.Is(err, errReplyTooBig) {
+			g.receives(int(call.limits.ResultBytes))
 			err = errors.New(tooBig(call.limits.ResultBytes))
 		}
 		return item{}, items{}, err
 	}
+	g.receives(len(raw))
 	if cap(raw) <= keepReply {
 		call.reply = raw
 	}
@@ -265,6 +267,7 @@ func (g *guest) parameters(s stack, i int) []any {
 		case 1:
 			p, n := u32At(elements, 8), u32At(elements, 12)
 			charge(int(n))
+			g.sends(int(n))
 			out = append(out, append([]byte{}, g.view(p, n, what)...))
 		default:
 			g.trap("%s: redis-parameter has no case %d", what, tag)

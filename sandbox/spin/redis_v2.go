@@ -46,7 +46,7 @@ func redisOpen(g *guest, s stack) {
 		ret.failRedis(4, f)
 		return
 	}
-	n := g.call.handles.add(handle{kind: connectionKind, connection: c}, g.call.limits.Connections)
+	n := g.hold(handle{kind: connectionKind, connection: c}, g.call.limits.Connections)
 	if n == 0 {
 		c.release()
 		ret.fail(4, tooManyConnections)
