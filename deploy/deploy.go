@@ -25,8 +25,9 @@ type System struct {
 	// Endpoint finds or opens the Redis server at an address and names it; "" is the platform's own server. It returns an error for an
 	// address that can never work; a server that does not answer now is no error.
 	Endpoint func(ctx context.Context, address string) (tenants.EndpointID, error)
-	// Load compiles a unit, binds it to what it may do and runs its initialisation once. It is called for two units at a time.
-	Load func(ctx context.Context, u Unit) error
+	// Load compiles a unit, binds it to what it may do and runs its initialisation once. It is called for two units at a time, and sets
+	// Isolation and Why.
+	Load func(ctx context.Context, u *Unit) error
 	// Apply makes a version's triggers the application's active ones.
 	Apply func(v *Version) error
 }
@@ -38,8 +39,10 @@ type Unit struct {
 	Version   tenants.VersionID
 	Component *manifest.Component // HostsGiven is false only where version 1 grants its default
 	Wasm      []byte
-	Files     fs.FS
+	Files     fs.FS // nil where it has none
 	Limits    tenants.Limits
+	Isolation tenants.Isolation // what its messages find
+	Why       string            // where that is not what the manifest asks for
 }
 
 // Version is an application's immutable code and configuration.
@@ -50,6 +53,22 @@ type Version struct {
 	Manifest *manifest.Manifest
 	Units    []Unit
 	Triggers []tenants.Trigger // none before Deploy has found their servers
+}
+
+// Notes are what its owner may want to know of a version that is deployed: nothing that is wrong, each with the line that it is about.
+func (v *Version) Notes() (notes []manifest.Fault) {
+	for _, u := range v.Units {
+		if u.Why == "" {
+			continue
+		}
+		n := manifest.Fault{File: v.Manifest.File, Line: u.Component.Line, Path: "component." + string(u.Component.ID),
+			Problem: "each message gets a fresh instance, which takes longer than a reset, because " + u.Why}
+		if u.Component.Tool.Isolation == manifest.Reuse {
+			n.Problem = `isolation = "reuse" has no effect: ` + n.Problem
+		}
+		notes = append(notes, n)
+	}
+	return notes
 }
 
 // Deploy verifies, loads and applies an application. Each stage reports all its faults as a *Refused; a later stage begins when the earlier
@@ -97,7 +116,7 @@ func load(ctx context.Context, v *Version, sys System) error {
 	for i := range v.Units {
 		g.Go(func() error {
 			if ctx.Err() == nil {
-				failed[i] = sys.Load(ctx, v.Units[i])
+				failed[i] = sys.Load(ctx, &v.Units[i])
 			}
 			return nil
 		})

@@ -135,7 +135,7 @@ allowed_outbound_hosts = ["redis://{{ host }}"]
 				return real.Render(ctx, text)
 			}
 			sys.CheckHosts = func(e []string) error { at("hosts"); return real.CheckHosts(e) }
-			sys.Load = func(ctx context.Context, u deploy.Unit) error { at("load"); return real.Load(ctx, u) }
+			sys.Load = func(ctx context.Context, u *deploy.Unit) error { at("load"); return real.Load(ctx, u) }
 			sys.Endpoint = func(ctx context.Context, a string) (tenants.EndpointID, error) {
 				at("endpoint")
 				return real.Endpoint(ctx, a)
@@ -167,7 +167,7 @@ func TestLoadsTwoAtATime(t *testing.T) {
 	sys := r.system(m)
 	var now, most, all atomic.Int32
 	both := make(chan struct{}, 1)
-	sys.Load = func(context.Context, deploy.Unit) error {
+	sys.Load = func(context.Context, *deploy.Unit) error {
 		defer now.Add(-1)
 		if n := now.Add(1); n > most.Load() {
 			most.Store(n)
@@ -232,7 +232,7 @@ func TestSharedModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	sys := r.system(m)
-	sys.Load = func(context.Context, deploy.Unit) error { return nil }
+	sys.Load = func(context.Context, *deploy.Unit) error { return nil }
 	v, err := deploy.Load(t.Context(), tenant, m, sys)
 	if err != nil {
 		t.Fatal(err)

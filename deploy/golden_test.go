@@ -100,6 +100,8 @@ func (r *running) prepare(t *testing.T, dir, line string) {
 
 func (r *running) allow(name, argument string) (err error) {
 	switch m := &r.policy.Max; name {
+	case "fresh_only":
+		r.policy.FreshOnly, err = strconv.ParseBool(argument)
 	case "concurrency":
 		m.Concurrency, err = strconv.Atoi(argument)
 	case "timeout":
@@ -143,10 +145,13 @@ func (r *running) outcome(v *deploy.Version, err error) string {
 		if !u.Component.HostsGiven {
 			hosts = "version 1's default"
 		}
-		fmt.Fprintf(&out, "component %s: %d bytes, %s, hosts: %s\n", u.Component.ID, len(u.Wasm), limits(u.Limits), hosts)
+		fmt.Fprintf(&out, "component %s: %d bytes, %s, %s, hosts: %s\n", u.Component.ID, len(u.Wasm), limits(u.Limits), u.Isolation, hosts)
 	}
 	for _, t := range v.Triggers {
 		fmt.Fprintf(&out, "trigger %s: %s %q on %s -> %s, %s\n", t.ID, t.Target.Kind, t.Target.Name, t.Endpoint, t.Component, limits(t.Limits))
+	}
+	for _, n := range v.Notes() {
+		fmt.Fprintln(&out, "note", n)
 	}
 	return out.String()
 }

@@ -30,6 +30,5 @@ func (r *refusal) offered(c *manifest.Component) {
 	text(t.Sharded, "sharded", "sharded channels are", noStream)
 	refuse(t.Retry != nil, c.Line, "tool.tenloom.retry", "retries are", "remove it; a message is handled once")
 	refuse(t.DeadLetter != nil && *t.DeadLetter, c.Line, "tool.tenloom.dead_letter", "dead letters are", "remove it; /v1/tenants/{tenant}/invocations keeps the last failures")
-	refuse(t.Isolation == manifest.Reuse, c.Line, "tool.tenloom.isolation", "instances that keep state between messages are", `use isolation = "fresh"`)
 	refuse(t.Overflow != nil && *t.Overflow == tenants.Spill, c.Line, "tool.tenloom.overflow", "spilling to a stream is", "use drop_newest, drop_oldest or coalesce")
 }

@@ -52,6 +52,9 @@ func read(ctx context.Context, v *Version, sys System) error {
 			err = rd.mounted(ctx, &c, files)
 		}
 		rd.fail(c.Line, path+".files", err)
+		if len(c.Files) == 0 {
+			files = nil // a guest without files can be reset
+		}
 		v.Units = append(v.Units, Unit{Tenant: v.Tenant, App: v.App, Component: &c, Wasm: code.wasm, Files: files, Limits: limits(c.Tool, sys.Policy.Max)})
 	}
 	v.ID = rd.name.version()

@@ -96,7 +96,7 @@ func (r *running) endpoint(_ context.Context, address string) (tenants.EndpointI
 	return tenants.EndpointID(o.Name()), nil
 }
 
-func (r *running) load(ctx context.Context, u deploy.Unit) error {
+func (r *running) load(ctx context.Context, u *deploy.Unit) error {
 	program, err := r.runtime.Compile(ctx, u.Wasm)
 	var refused *sandbox.CompileError
 	if errors.As(err, &refused) {
@@ -106,7 +106,11 @@ func (r *running) load(ctx context.Context, u deploy.Unit) error {
 		return err
 	}
 	defer program.Close() // the runtime's Close frees it otherwise
-	if err := program.Bind(sandbox.Binding{Env: u.Component.Environment, Files: u.Files, Memory: u.Limits.Memory, Timeout: u.Limits.Timeout}).Check(ctx); err != nil {
+	bound := program.Bind(sandbox.Binding{
+		Env: u.Component.Environment, Files: u.Files, Memory: u.Limits.Memory, Timeout: u.Limits.Timeout, Reuse: u.Component.Tool.Isolation == manifest.Reuse,
+	})
+	u.Isolation, u.Why = bound.Isolation()
+	if err := bound.Check(ctx); err != nil {
 		return err
 	}
 	r.mu.Lock()

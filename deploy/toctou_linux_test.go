@@ -62,7 +62,7 @@ func TestModuleIsSwapped(t *testing.T) {
 		}
 	}()
 	sys := r.system(m)
-	sys.Load = func(_ context.Context, u deploy.Unit) error {
+	sys.Load = func(_ context.Context, u *deploy.Unit) error {
 		if len(u.Wasm) != len(good) {
 			t.Errorf("a module of %d bytes", len(u.Wasm))
 		}
@@ -105,7 +105,7 @@ func TestFileChangesWhileRead(t *testing.T) {
 		}
 	}()
 	sys := r.system(m)
-	sys.Load = func(context.Context, deploy.Unit) error { return nil }
+	sys.Load = func(context.Context, *deploy.Unit) error { return nil }
 	met := false
 	for range 200_000 {
 		_, err := deploy.Load(t.Context(), tenant, m, sys)

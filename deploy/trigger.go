@@ -91,9 +91,9 @@ func connect(ctx context.Context, v *Version, all []wanted, sys System) ([]tenan
 		r.add(manifest.Fault{Path: "trigger", Problem: "the application has no triggers, so nothing would ever run", Next: "add a trigger and its channel"})
 		return nil, r.err(ctx)
 	}
-	b := builder{version: v, limits: map[tenants.ComponentID]tenants.Limits{}, taken: map[string]bool{}, patterns: map[patternOf]bool{}}
-	for _, u := range v.Units {
-		b.limits[u.Component.ID] = u.Limits
+	b := builder{version: v, units: map[tenants.ComponentID]*Unit{}, taken: map[string]bool{}, patterns: map[patternOf]bool{}}
+	for i := range v.Units {
+		b.units[v.Units[i].Component.ID] = &v.Units[i]
 	}
 	for _, w := range all {
 		b.taken[w.trigger.ID] = true
@@ -118,7 +118,7 @@ func connect(ctx context.Context, v *Version, all []wanted, sys System) ([]tenan
 // builder makes a version's triggers.
 type builder struct {
 	version  *Version
-	limits   map[tenants.ComponentID]tenants.Limits
+	units    map[tenants.ComponentID]*Unit
 	taken    map[string]bool // trigger ids
 	patterns map[patternOf]bool
 	triggers []tenants.Trigger
@@ -132,9 +132,10 @@ type patternOf struct {
 // add makes a trigger for the channel, and one for the component's pattern on the same server, if it has one and this is the first of its
 // triggers there: two would run the component twice for each message.
 func (b *builder) add(w wanted, on tenants.EndpointID) {
+	u := b.units[w.trigger.Component]
 	t := tenants.Trigger{
 		Tenant: b.version.Tenant, App: b.version.App, Version: b.version.ID, ID: w.trigger.ID, Component: w.trigger.Component, Endpoint: on,
-		Target: tenants.Target{Kind: tenants.Exact, Name: w.channel}, Limits: b.limits[w.trigger.Component],
+		Target: tenants.Target{Kind: tenants.Exact, Name: w.channel}, Limits: u.Limits, Isolation: u.Isolation, Why: u.Why,
 	}
 	b.triggers = append(b.triggers, t)
 	key := patternOf{t.Component, on}

@@ -26,6 +26,10 @@ func verify(ctx context.Context, v *Version, sys System) ([]wanted, error) {
 		c := &v.Manifest.Components[i]
 		r.offered(c)
 		r.granted(c, sys.Policy.Max)
+		if c.Tool.Isolation == manifest.Reuse && sys.Policy.FreshOnly {
+			r.fail(c.Line, "component."+string(c.ID)+".tool.tenloom.isolation", hintf(`use isolation = "fresh", or ask the operator`,
+				"the tenant's policy does not allow instances that keep state between messages"))
+		}
 		r.hosts(c, render, sys)
 	}
 	triggers := r.triggers(render)

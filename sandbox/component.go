@@ -17,23 +17,31 @@ import (
 	"github.com/tenloom/tenloom/tenants"
 )
 
+// How long an instance keeps its state with Binding.Reuse, where the Binding says nothing. A guest that leaks ends there.
+const (
+	DefaultReuseMessages = 10_000
+	DefaultReuseFor      = 10 * time.Minute
+)
+
 // DefaultOutput is how many bytes of each output stream an invocation may print where its Binding says nothing: 1 MiB.
 const DefaultOutput int64 = 1 << 20
 
 // Binding is what one tenant's component may do, and within which limits.
 type Binding struct {
-	Host    *spin.Host        // the way out, variables and stores; nil means none of them
-	Env     map[string]string // environment variables
-	Files   fs.FS             // mounted read-only at "/"; nil means no files
-	Memory  uint64            // bytes of linear memory; 0 means tenants.DefaultMemory
-	Timeout time.Duration     // of one invocation, starting included; 0 means tenants.DefaultTimeout
-	Fuel    uint64            // units of one invocation, about one for each instruction; 0 means as many as fit into Timeout
-	Budget  *Budget           // of the tenant, shared by all of its components; nil bounds nothing
-	Output  int64             // bytes per stream and invocation, what is beyond is cut and counted; 0 means DefaultOutput
-	Warm    int               // instances that Check makes ahead of messages and that stay when nothing comes; 0 means 1, below 0 none
-	Reuse   bool              // keep what the guest left behind for its next message, instead of a clean instance for each
-	LogRate int               // lines in a second, over all invocations; what is beyond is cut and counted; 0 means DefaultLogRate
-	Lines   func(Line)        // gets each line of output on the invoking goroutine, from several invocations at once; nil drops them
+	Host          *spin.Host        // the way out, variables and stores; nil means none of them
+	Env           map[string]string // environment variables
+	Files         fs.FS             // mounted read-only at "/"; nil means no files
+	Memory        uint64            // bytes of linear memory; 0 means tenants.DefaultMemory
+	Timeout       time.Duration     // of one invocation, starting included; 0 means tenants.DefaultTimeout
+	Fuel          uint64            // units of one invocation, about one for each instruction; 0 means as many as fit into Timeout
+	Budget        *Budget           // of the tenant, shared by all of its components; nil bounds nothing
+	Output        int64             // bytes per stream and invocation, what is beyond is cut and counted; 0 means DefaultOutput
+	Warm          int               // instances that Check makes ahead of messages and that stay when nothing comes; 0 means 1, below 0 none
+	Reuse         bool              // keep what the guest left behind for its next message, instead of a clean instance for each
+	ReuseMessages int               // that one instance handles with Reuse, then it is closed; 0 means DefaultReuseMessages
+	ReuseFor      time.Duration     // that one instance is used with Reuse, then it is closed; 0 means DefaultReuseFor
+	LogRate       int               // lines in a second, over all invocations; what is beyond is cut and counted; 0 means DefaultLogRate
+	Lines         func(Line)        // gets each line of output on the invoking goroutine, from several invocations at once; nil drops them
 }
 
 // Component is a Program bound to what one tenant's component may do. It is safe for concurrent use; the Program must stay open as long as
@@ -62,6 +70,12 @@ func (p *Program) Bind(b Binding) *Component {
 	}
 	if b.LogRate == 0 {
 		b.LogRate = DefaultLogRate
+	}
+	if b.ReuseMessages == 0 {
+		b.ReuseMessages = DefaultReuseMessages
+	}
+	if b.ReuseFor == 0 {
+		b.ReuseFor = DefaultReuseFor
 	}
 	if b.Output == 0 {
 		b.Output = DefaultOutput
@@ -142,6 +156,19 @@ func (c *Component) Check(ctx context.Context) error {
 	return c.warm(ctx)
 }
 
+// Isolation tells what a message of the component finds, and why it is not what the Binding asked for; "" where it is.
+func (c *Component) Isolation() (is tenants.Isolation, why string) {
+	switch report := c.program.report; {
+	case c.binding.Files != nil:
+		return tenants.Fresh, "it has files, and a guest may leave descriptors open or closed that nobody can put back"
+	case c.binding.Reuse:
+		return tenants.Reuse, ""
+	case !report.Resettable:
+		return tenants.Fresh, report.Why
+	}
+	return tenants.Reset, ""
+}
+
 // Close closes the instances that wait. It is called when nothing invokes the component any more.
 func (c *Component) Close() {
 	c.program.runtime.forget(c)
@@ -171,7 +198,8 @@ func (c *Component) clean(i *instance) bool {
 		return false // a guest may have closed or moved descriptors, which nobody can put back
 	}
 	if c.binding.Reuse {
-		return true
+		i.messages++
+		return i.messages < c.binding.ReuseMessages && i.used.Sub(i.born) < c.binding.ReuseFor
 	}
 	if i.snapshot == nil {
 		return false
@@ -193,6 +221,9 @@ func (c *Component) keep(i *instance) {
 		return
 	}
 	i.cost = idleCost + i.restorer.private()
+	if c.binding.Reuse && i.module != nil {
+		i.cost = idleCost + int64(i.module.Memory().Size())
+	}
 	cost := i.cost
 	r.idleBytes.Add(cost) // before put: from then on the instance is somebody else's
 	if !c.pool.put(i) {

@@ -48,16 +48,18 @@ type instance struct {
 	fuel       api.MutableGlobal // nil where the module is not metered
 	given      int64             // units of fuel in this invocation
 
-	slices  int           // used up, over all messages
-	late    bool          // the deadline had passed when the guest failed
-	starved time.Duration // that this invocation waited for its tenant's Budget
-	used    time.Time     // when it was last asked for
-	cost    int64         // bytes that it counts for there
+	born     time.Time     // when it was made
+	messages int           // that it has handled, where it keeps their state
+	slices   int           // used up, over all messages
+	late     bool          // the deadline had passed when the guest failed
+	starved  time.Duration // that this invocation waited for its tenant's Budget
+	used     time.Time     // when it was last asked for
+	cost     int64         // bytes that it counts for there
 }
 
 func (c *Component) newInstance() *instance {
 	b := &c.binding
-	i := &instance{component: c, memory: memory{cap: b.Memory}, restorer: restorer{how: c.program.runtime.reset}}
+	i := &instance{component: c, born: time.Now(), memory: memory{cap: b.Memory}, restorer: restorer{how: c.program.runtime.reset}}
 	i.stdout = printer{stream: telemetry.Stdout, lines: c.lines.pass, kept: &i.kept}
 	i.stderr = printer{stream: telemetry.Stderr, lines: c.lines.pass, kept: &i.kept}
 	i.call = spin.NewCall(b.Host, nil)

@@ -94,6 +94,7 @@ type Policy struct {
 	Burst       int     // deliveries admitted at once above Rate; default one second's worth
 	BreakAfter  int     // time-outs of a component in a row that open its breaker; 0 means DefaultBreakAfter, negative never
 	CPU         float64 // processors that all its handlers together may keep busy, such as 0.5; 0 means unlimited
+	FreshOnly   bool    // isolation = "reuse" is refused
 	Max         Limits  // ceilings for what a manifest may ask; zero fields mean the default is also the ceiling; for Fuel and MaxWait that there is none
 	Grants      Grants  // what it may reach and keep
 }

@@ -42,6 +42,8 @@ type Trigger struct {
 	Endpoint  EndpointID
 	Target    Target
 	Limits    Limits
+	Isolation Isolation
+	Why       string // it has this Isolation and not another, where that is not what was asked for
 }
 
 func (t Trigger) String() string {

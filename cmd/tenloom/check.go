@@ -54,6 +54,9 @@ func check(cmd *cobra.Command, g *globals, dir string, variables variableFlags, 
 	if err != nil {
 		return &exitError{exitDeploy, err}
 	}
+	for _, n := range v.Notes() {
+		g.hint(cmd, "Note: %v", n)
+	}
 	return printChecked(out, v, p)
 }
 
@@ -64,13 +67,16 @@ type checked struct {
 	Digest    string   `json:"digest"`
 	Channels  []string `json:"channels"`
 	Imports   []string `json:"imports"`
+
+	Isolation tenants.Isolation `json:"isolation"`
+	Why       string            `json:"isolation_reason,omitempty"`
 }
 
 func printChecked(out screen, v *deploy.Version, p *platform) error {
 	var all []checked
 	for _, u := range v.Units {
 		program := p.loaded[u.Component.ID].program
-		one := checked{Component: string(u.Component.ID), Bytes: len(u.Wasm), Digest: program.Digest(), Imports: program.Imports(), Channels: []string{}}
+		one := checked{Component: string(u.Component.ID), Bytes: len(u.Wasm), Digest: program.Digest(), Imports: program.Imports(), Channels: []string{}, Isolation: u.Isolation, Why: u.Why}
 		for _, t := range v.Manifest.Triggers {
 			if t.Component == u.Component.ID {
 				one.Channels = append(one.Channels, t.Channel.Raw)
@@ -87,7 +93,7 @@ func printChecked(out screen, v *deploy.Version, p *platform) error {
 	}
 	rows := [][]string{}
 	for _, c := range all {
-		rows = append(rows, []string{"ok", c.Component, size(int64(c.Bytes)), strings.Join(c.Channels, ","), strings.Join(c.Imports, ",")})
+		rows = append(rows, []string{"ok", c.Component, size(int64(c.Bytes)), strings.Join(c.Channels, ","), c.Isolation.String(), strings.Join(c.Imports, ",")})
 	}
 	return out.rows("", rows)
 }

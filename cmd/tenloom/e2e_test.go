@@ -82,6 +82,8 @@ var guests = map[string]string{
 	"echo-b.wasm":     "../../sandbox/testdata/guests/echo-b.wasm",
 	"reader.wasm":     "../../sandbox/testdata/guests/reader.wasm",
 	"evil.wasm":       "../../sandbox/testdata/guests/evil.wasm",
+	"spend.wasm":      "../../sandbox/testdata/guests/spend.wasm",
+	"table-grow.wasm": "../../sandbox/testdata/guests/table-grow.wasm",
 	"no-handler.wasm": "../../sandbox/testdata/guests/no-handler.wasm",
 	"import.wasm":     "../../sandbox/testdata/guests/import-module.wasm",
 	"function.wasm":   "../../sandbox/testdata/guests/import-function.wasm",

@@ -167,7 +167,8 @@ func withNext(err error) error {
 const maxModule = 64 << 20 // bytes
 
 // load compiles a unit, binds it to what it may do, and initialises it once.
-func (p *platform) load(ctx context.Context, u deploy.Unit) error {
+func (p *platform) load(ctx context.Context, unit *deploy.Unit) error {
+	u := *unit
 	program, err := p.runtime.Compile(ctx, u.Wasm)
 	if err != nil {
 		return withNext(err)
@@ -183,7 +184,7 @@ func (p *platform) load(ctx context.Context, u deploy.Unit) error {
 	}
 	bound := program.Bind(sandbox.Binding{
 		Host: host, Env: u.Component.Environment, Files: u.Files, Memory: u.Limits.Memory, Timeout: u.Limits.Timeout, Fuel: u.Limits.Fuel, Budget: p.budget,
-		Output: int64(u.Limits.Output), LogRate: u.Limits.LogRate,
+		Output: int64(u.Limits.Output), LogRate: u.Limits.LogRate, Reuse: u.Component.Tool.Isolation == manifest.Reuse,
 		Lines: func(l sandbox.Line) {
 			if l.Platform {
 				l.Text = []byte(advice(string(l.Text), u.Component.ID))
@@ -191,6 +192,7 @@ func (p *platform) load(ctx context.Context, u deploy.Unit) error {
 			p.line(u, l.Stream, l.Text)
 		},
 	})
+	unit.Isolation, unit.Why = bound.Isolation()
 	if err := bound.Check(ctx); err != nil {
 		return errors.New("the component does not start, which every message would meet: " + named(err, u.Component.ID))
 	}

@@ -127,6 +127,11 @@ func up(ctx context.Context, out, messages io.Writer, g *globals, f upFlags) (er
 		return errors.Join(err, p.close(context.Background()))
 	}
 	serving.Store(true)
+	for _, n := range v.Notes() {
+		if !g.quiet {
+			fmt.Fprintf(messages, "Note: %v\n", n)
+		}
+	}
 
 	banner(out, g, bannerFacts{listener.Addr(), redis, f.redis.url == "", app, f.ephemeral})
 	if waitReady(ctx, p, log) {

@@ -380,7 +380,7 @@ func TestInvocations(t *testing.T) {
 func TestTriggersAndUsage(t *testing.T) {
 	st := open(t, "redis://"+redistest.Embedded(t), on(tenants.Pattern, "p.*", "b", echo), on(tenants.Exact, "c", "a", echo))
 	var got struct {
-		Data []struct{ App, Component, Version, ID, Kind, Target, Endpoint, State, Reason, Since, Breaker string }
+		Data []struct{ Isolation, App, Component, Version, ID, Kind, Target, Endpoint, State, Reason, Since, Breaker string }
 	}
 	st.do("GET", "triggers", "").decode(t, &got)
 	var all []string

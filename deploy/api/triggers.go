@@ -15,6 +15,8 @@ type trigger struct {
 	Kind      string              `json:"kind"`
 	Target    string              `json:"target"`
 	Endpoint  tenants.EndpointID  `json:"endpoint"`
+	Isolation tenants.Isolation   `json:"isolation"`
+	Why       string              `json:"isolation_reason,omitempty"`
 	State     string              `json:"state"`
 	Reason    string              `json:"reason,omitempty"`
 	Since     time.Time           `json:"since,omitzero"`
@@ -32,7 +34,7 @@ func (s *server) triggers(w http.ResponseWriter, r *http.Request, tenant tenants
 	for _, t := range s.Scheduler.Triggers(tenant) {
 		all = append(all, trigger{
 			App: t.App, Component: t.Component, Version: t.Version, ID: t.ID, Kind: t.Target.Kind.String(), Target: t.Target.Name,
-			Endpoint: t.Endpoint, State: t.State.String(), Reason: t.Reason, Since: t.Since,
+			Endpoint: t.Endpoint, Isolation: t.Isolation, Why: t.Why, State: t.State.String(), Reason: t.Reason, Since: t.Since,
 			Breaker: t.Breaker.State.String(), ProbeAt: t.Breaker.Probe,
 		})
 	}
