@@ -105,3 +105,9 @@ func (c Config) Format(f fmt.State, _ rune) {
 
 // MarshalText is what Format prints, to JSON and to slog.
 func (c Config) MarshalText() ([]byte, error) { return fmt.Append(nil, c), nil }
+
+// Format keeps a key from every verb.
+func (t TLS) Format(f fmt.State, _ rune) { fmt.Fprint(f, "TLS (certificates and keys are not shown)") }
+
+// MarshalText is what Format prints, to JSON and to slog.
+func (t TLS) MarshalText() ([]byte, error) { return fmt.Append(nil, t), nil }

@@ -118,8 +118,13 @@ func TestPasswordStaysIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c, err := endpoint.ParseConfig("rediss+sentinel://s3user:s3cret@h/m?sentinel_user=s3a&sentinel_password=s3b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.TLS.Key = []byte("s3key")
 	var out bytes.Buffer
-	for _, v := range []any{o, *o, []any{o}, struct{ O endpoint.Options }{*o}} {
+	for _, v := range []any{o, *o, []any{o}, struct{ O endpoint.Options }{*o}, c, &c, []any{c}, c.TLS, *c.TLS} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
 			fmt.Fprintf(&out, verb+"\n", v)
 		}

@@ -39,7 +39,6 @@ type Server struct {
 	mutual bool   // clients show certificates
 	says   string // in its log, when it is ready
 	pass   string // of the default user
-	fixed  bool   // Addr is chosen already
 	config string // file to start with, "" for none
 	run    *process
 }
