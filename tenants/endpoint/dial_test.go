@@ -79,9 +79,15 @@ func TestSubscriber(t *testing.T) {
 
 func read(t *testing.T, c net.Conn, n int) string {
 	t.Helper()
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
 	b := make([]byte, n)
-	if _, err := io.ReadFull(c, b); err != nil {
-		t.Fatalf("read: %v after %q", err, b)
+	if got, err := io.ReadFull(c, b); err != nil {
+		t.Fatalf("read: %v after %q", err, b[:got])
+	}
+	if err := c.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
 	}
 	return string(b)
 }

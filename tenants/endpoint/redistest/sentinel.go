@@ -22,7 +22,7 @@ type SentinelConfig struct {
 	Args             []string
 }
 
-// Sentinel is one master with two replicas, watched by three Sentinels, tuned to fail over in about two seconds.
+// Sentinel is one master with two replicas, watched by three Sentinels, tuned to fail over in a few seconds.
 type Sentinel struct {
 	Name      string // of the master: "main"
 	Nodes     []*Server
@@ -63,6 +63,9 @@ func StartSentinel(t testing.TB, c SentinelConfig) *Sentinel {
 	// A Sentinel that does not lead a failover turns the promoted replica back after four of these, unless it has heard; the leader looks at that
 	// replica once a second.
 	s.tune("publish-period", 1000)
+	// On a busy machine a Sentinel that was not run for 2 s would do nothing for 30 s (TILT).
+	s.tune("tilt-trigger", 20_000)
+	s.tune("tilt-period", 1000)
 	var hosts []string
 	for _, one := range s.Sentinels {
 		hosts = append(hosts, one.Addr)
@@ -119,7 +122,7 @@ func (s *Sentinel) sentinel(c SentinelConfig, host, port string) *Server {
 	s.t.Helper()
 	lines := []string{
 		fmt.Sprintf("sentinel monitor %s %s %s 2", s.Name, host, port),
-		fmt.Sprintf("sentinel down-after-milliseconds %s 800", s.Name),
+		fmt.Sprintf("sentinel down-after-milliseconds %s 2000", s.Name),
 		fmt.Sprintf("sentinel failover-timeout %s 2000", s.Name),
 		fmt.Sprintf("sentinel parallel-syncs %s 2", s.Name),
 	}
