@@ -53,7 +53,7 @@ type platformConfig struct {
 	embedded  string             // host:port of the embedded Redis, "" where there is none
 	variables []secrets.Provider // in the order in which they are asked
 	compiling compileFlags
-	cacheDir  string    // compiled code; "" keeps none
+	cacheDir  string // compiled code; "" keeps none
 	reset     sandbox.ResetMethod
 	logDir    string    // of the guests' output; "" keeps none
 	echo      io.Writer // a copy of the guests' output; may be nil
