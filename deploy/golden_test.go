@@ -158,6 +158,9 @@ func (r *running) outcome(v *deploy.Version, err error) string {
 
 func limits(l tenants.Limits) string {
 	text := fmt.Sprintf("%d at once, %v, %d MiB, %v, waits %v", l.Concurrency, l.Timeout, l.Memory>>20, l.Overflow, l.MaxWait)
+	if l.OrderBy != "" {
+		text += ", by " + l.OrderBy
+	}
 	if l.Fuel > 0 {
 		text += fmt.Sprintf(", fuel %d", l.Fuel)
 	}

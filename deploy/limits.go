@@ -35,6 +35,7 @@ func limits(t manifest.Tool, most tenants.Limits) tenants.Limits {
 	set(&l.LogRate, t.LogRate)
 	set(&l.Overflow, t.Overflow)
 	set(&l.MaxWait, t.MaxWait)
+	set(&l.OrderBy, t.OrderBy)
 	return l
 }
 

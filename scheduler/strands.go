@@ -54,13 +54,18 @@ func (k *strands) shift() {
 	k.first, l.next, l.ready = l.next, nil, false
 }
 
-// of returns where a message with a hashed key waits. Those that have none are in no order with others and are spread.
+// of returns where a message with a hashed key waits. Those that have none are in no order with others: they are spread, and away from strands
+// that run where one is near.
 func (k *strands) of(key uint64) *strand {
-	if key == 0 {
-		k.own++
-		key = uint64(k.own)
+	if key != 0 {
+		return &k.all[key%maxStrands]
 	}
-	return &k.all[key%maxStrands]
+	for range 7 {
+		if k.own++; !k.all[k.own%maxStrands].busy {
+			break
+		}
+	}
+	return &k.all[k.own%maxStrands]
 }
 
 // keyed hashes the key that a pointer finds in a payload; 0 is that there is none.

@@ -182,6 +182,7 @@ func (r *renderer) tool(t manifest.Tool) {
 	add("fuel %v", t.Fuel != nil, func() any { return *t.Fuel })
 	add("overflow %v", t.Overflow != nil, func() any { return *t.Overflow })
 	add("max_wait %v", t.MaxWait != nil, func() any { return *t.MaxWait })
+	add("order_by %v", t.OrderBy != nil, func() any { return *t.OrderBy })
 	add("retry %+v", t.Retry != nil, func() any { return *t.Retry })
 	add("dead_letter %v", t.DeadLetter != nil, func() any { return *t.DeadLetter })
 	r.line("  tool", words...)

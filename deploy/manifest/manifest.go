@@ -151,8 +151,9 @@ type Tool struct {
 	LogRate     *int    // lines in a second, from 1
 	Overflow    *tenants.Overflow
 	MaxWait     *time.Duration
-	Retry       *Retry // with Stream only
-	DeadLetter  *bool  // with Stream only
+	OrderBy     *string // a tenants.Pointer into the payload
+	Retry       *Retry  // with Stream only
+	DeadLetter  *bool   // with Stream only
 }
 
 // Retry says how often a message of a stream is tried, and how long to wait in between.

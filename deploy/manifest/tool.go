@@ -44,7 +44,7 @@ func (d *decoder) tools(to *Tool) reader {
 }
 
 // toolKeys are the keys of [tool.tenloom], for people who write them one table too high.
-var toolKeys = []string{"pattern", "sharded", "stream", "group", "concurrency", "isolation", "timeout", "memory", "fuel", "host_calls", "bytes_out", "bytes_in", "handles", "output", "log_rate", "overflow", "max_wait", "retry", "dead_letter"}
+var toolKeys = []string{"pattern", "sharded", "stream", "group", "concurrency", "isolation", "timeout", "memory", "fuel", "host_calls", "bytes_out", "bytes_in", "handles", "output", "log_rate", "overflow", "max_wait", "order_by", "retry", "dead_letter"}
 
 func (d *decoder) tenloom(path string, v *node, t *Tool) {
 	d.table(path, v,
@@ -79,6 +79,15 @@ func (d *decoder) tenloom(path string, v *node, t *Tool) {
 			t.Overflow = &o
 		}),
 		may("max_wait", d.duration(&t.MaxWait)),
+		may("order_by", func(path string, v *node) {
+			if !d.is(path, v, text) {
+				return
+			}
+			if _, err := tenants.ParsePointer(v.text); err != nil {
+				d.fault(v.at, path, `write a JSON pointer into the payload: "/order/customer"`, "%v", err)
+			}
+			t.OrderBy = &v.text
+		}),
 		may("retry", func(path string, v *node) { t.Retry = d.retry(path, v) }),
 		may("dead_letter", func(path string, v *node) {
 			t.DeadLetter = new(bool)
@@ -128,6 +137,11 @@ func (d *decoder) completeTool(path string, v *node, t *Tool) {
 	t.LogRate = first(t.LogRate, def.LogRate)
 	t.Overflow = first(t.Overflow, def.Overflow)
 	t.MaxWait = first(t.MaxWait, def.MaxWait)
+	t.OrderBy = first(t.OrderBy, def.OrderBy)
+	if t.OrderBy != nil && t.Overflow != nil && *t.Overflow == tenants.Coalesce {
+		d.fault(v.at, join(join(path, "tool"), "tenloom"), `use overflow = "drop_oldest" with order_by`,
+			"order_by excludes overflow \"coalesce\", which keeps one message of each channel whatever its key")
+	}
 	if t.Isolation == "" {
 		t.Isolation = def.Isolation
 	}
