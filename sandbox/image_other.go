@@ -2,7 +2,10 @@
 
 package sandbox
 
-import "slices"
+import (
+	"errors"
+	"slices"
+)
 
 // image is a memory's content at the moment of the snapshot.
 type image struct{ bytes []byte }
@@ -45,3 +48,6 @@ func (*restorer) forget(*region, *image) error { return nil }
 func resetTrials() []ResetTrial {
 	return []ResetTrial{{ResetByRecords, errLinux}, {ResetByFaults, errLinux}, {ResetByScan, errLinux}, {ResetByPagemap, errLinux}, {Method: ResetByCopy}}
 }
+
+// errLinux is why a system that is not Linux can only copy.
+var errLinux = errors.New("needs Linux")

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,6 +47,3 @@ func chooseReset(want ResetMethod) (chosen ResetMethod, reason string, err error
 	}
 	return "", "", fmt.Errorf("there is no reset method %q; there are %s", want, strings.Join(known, ", "))
 }
-
-// errLinux is why a system that is not Linux can only copy.
-var errLinux = errors.New("needs Linux")
