@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"runtime"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,7 +26,7 @@ type System struct {
 	// Endpoint finds or opens the Redis server at an address and names it; "" is the platform's own server. It returns an error for an
 	// address that can never work; a server that does not answer now is no error.
 	Endpoint func(ctx context.Context, address string) (tenants.EndpointID, error)
-	// Load compiles a unit, binds it to what it may do and runs its initialisation once. It is called for two units at a time, and sets
+	// Load compiles a unit, binds it to what it may do and runs its initialisation once. It is called for several units at a time, and sets
 	// Isolation and Why.
 	Load func(ctx context.Context, u *Unit) error
 	// Apply makes a version's triggers the application's active ones.
@@ -108,11 +109,12 @@ func prepare(ctx context.Context, tenant tenants.ID, m *manifest.Manifest, sys S
 	return v, triggers, nil
 }
 
-// load compiles and initialises all units, two at a time.
+// load compiles and initialises all units, as many at a time as there are processors, and two at least: a start with compiled code in the cache
+// is bound by them. How many modules are compiled at once System.Load decides.
 func load(ctx context.Context, v *Version, sys System) error {
 	failed := make([]error, len(v.Units))
 	var g errgroup.Group
-	g.SetLimit(2)
+	g.SetLimit(max(2, runtime.GOMAXPROCS(0)))
 	for i := range v.Units {
 		g.Go(func() error {
 			if ctx.Err() == nil {

@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -11,6 +12,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/tenloom/tenloom/sandbox"
 )
@@ -249,4 +253,23 @@ func TestCacheHammer(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// The cache relies on this: in a context that has ended, with two workers, wazero finds code that it has and does not make any.
+func TestWazeroFindsWithoutMaking(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	ctx = experimental.WithCompilationWorkers(ctx, 2)
+	r := wazero.NewRuntime(context.Background())
+	defer r.Close(context.Background())
+	wasm := function(0, 0x00)
+	if _, err := r.CompileModule(ctx, wasm); !errors.Is(err, context.Canceled) {
+		t.Errorf("made in a context that has ended: %v", err)
+	}
+	if _, err := r.CompileModule(context.Background(), wasm); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.CompileModule(ctx, wasm); err != nil {
+		t.Errorf("not found: %v", err)
+	}
 }
