@@ -190,11 +190,14 @@ func TestCacheBound(t *testing.T) {
 		}
 		return err == nil
 	}
-	add(0, false, 1)
-	one := bytesOf()
-	add(0, false, 2, 3, 4)
-	for i, name := range cacheFiles(t, dir) { // all were used long ago, ...
-		long := time.Now().Add(-time.Duration(48+i%4) * time.Hour)
+	add(0, false, 2)
+	one, first := bytesOf(), cacheFiles(t, dir)
+	add(0, false, 1, 3, 4)
+	for _, name := range cacheFiles(t, dir) { // all were used long ago, 2 before the others, ...
+		long := time.Now().Add(-48 * time.Hour)
+		if slices.Contains(first, name) {
+			long = long.Add(-time.Hour)
+		}
 		if err := os.Chtimes(filepath.Join(dir, name), long, long); err != nil {
 			t.Fatal(err)
 		}

@@ -71,6 +71,34 @@ func TestCompileApartKilled(t *testing.T) {
 	works(t, r)
 }
 
+// What a process has started ends with it.
+func TestCompileApartKillsAll(t *testing.T) {
+	c := apart(t)
+	name := filepath.Join(t.TempDir(), "pid")
+	c.CompileApart = []string{"sh", "-c", "sleep 1000 & echo $! >" + name + "; wait"}
+	r := newRuntime(t, c)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.Compile(ctx, slow(1))
+	}()
+	var pid string
+	for deadline := time.Now().Add(time.Minute); !strings.HasSuffix(pid, "\n") && time.Now().Before(deadline); runtime.Gosched() {
+		text, err := os.ReadFile(name)
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		pid = string(text)
+	}
+	cancel()
+	<-done
+	stat, err := os.ReadFile("/proc/" + strings.TrimSpace(pid) + "/stat")
+	if _, state, ok := strings.Cut(string(stat), ") "); pid == "" || err == nil && ok && state[0] != 'Z' {
+		t.Errorf("process %q of a process apart is left: %s", pid, stat)
+	}
+}
+
 // The limits that a process apart takes on are the kernel's to show.
 func TestCompileApartLimits(t *testing.T) {
 	c := apart(t)
