@@ -59,24 +59,32 @@ func (s *Scheduler) Apply(tenant tenants.ID, app tenants.AppName, triggers []Tri
 		versions[i] = v
 	}
 	c := compare(owner, owner.triggersOf(app), versions)
+	paused := owner.pauseOf(app) != nil
 	owner.setTriggers(app, c.now)
 	s.install(owner, c)
-	edits := edits{}
-	for _, q := range c.added {
-		edits.of(s.endpoint(q)).add(q.target(), q)
-	}
-	for _, q := range c.gone {
-		edits.of(s.endpoint(q)).remove(q.target(), q)
-	}
-	s.publish(edits)
-	for _, q := range c.added {
-		s.endpoint(q).hub.Add(q.target())
-	}
-	for _, q := range c.gone {
-		s.endpoint(q).hub.Remove(q.target())
+	if !paused {
+		s.listen(c.added, c.gone)
 	}
 	s.retire(owner, c.gone)
 	return nil
+}
+
+// listen swaps the tables for triggers that are added and gone, then subscribes and unsubscribes.
+func (s *Scheduler) listen(added, gone []*triggerQueue) {
+	edits := edits{}
+	for _, q := range added {
+		edits.of(s.endpoint(q)).add(q.target(), q)
+	}
+	for _, q := range gone {
+		edits.of(s.endpoint(q)).remove(q.target(), q)
+	}
+	s.publish(edits)
+	for _, q := range added {
+		s.endpoint(q).hub.Add(q.target())
+	}
+	for _, q := range gone {
+		s.endpoint(q).hub.Remove(q.target())
+	}
 }
 
 func (s *Scheduler) endpoint(q *triggerQueue) *endpoint {

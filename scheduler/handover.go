@@ -36,7 +36,7 @@ var (
 // old one has reached its own, so that the order of each target is kept.
 //
 // This holds where both connections see one order of messages: on one server, and on a master and its replicas. The nodes of a cluster do not
-// agree on one.
+// agree on one: see Endpoint.Unordered.
 type transfer struct {
 	from, to *lane
 	old, new *conn
@@ -161,7 +161,9 @@ func (h *hub) settle(ctx context.Context, m transfer) error {
 // cross changes from the old to the new connection, at a fence where that can be.
 func (h *hub) cross(ctx context.Context, m transfer) error {
 	why := "there is no control channel that both connections hold"
-	if h.control != "" && m.old.subscription.hears() && m.new.subscription.hears() {
+	if h.strangers(m) {
+		why = "they are on different nodes of a cluster"
+	} else if h.control != "" && m.old.subscription.hears() && m.new.subscription.hears() {
 		crossed, err := h.fenced(ctx, m)
 		if crossed || err != nil {
 			return err
@@ -169,6 +171,11 @@ func (h *hub) cross(ctx context.Context, m transfer) error {
 		why = "no fence came"
 	}
 	return h.bridge(ctx, m, why)
+}
+
+// strangers tells whether the two connections are on servers that do not agree on an order.
+func (h *hub) strangers(m transfer) bool {
+	return h.endpoint.Unordered && m.old.socket.RemoteAddr().String() != m.new.socket.RemoteAddr().String()
 }
 
 // fence is one message that marks the same place in the streams of two connections.
@@ -296,7 +303,7 @@ func (h *hub) bridge(ctx context.Context, m transfer, why string) error {
 		h.resume(m, begin, m.old.discarded.Load()-oldBefore)
 		return err
 	}
-	if lost := m.new.discarded.Load() - before; lost > 0 || cut {
+	if lost := m.new.discarded.Load() - before; lost > 0 || cut || h.strangers(m) {
 		h.targets.doubt(m.slots, begin, time.Now(), lost, "targets were moved to another connection without a fence: "+why)
 	}
 	return nil

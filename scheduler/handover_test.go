@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -470,4 +471,67 @@ func TestDeafConnection(t *testing.T) {
 	}
 	w.awaitAll(Active)
 	subscribers(t, s.Client(), "a", 1)
+}
+
+// TestDemotedMaster moves from a server that has become a replica to its master, under publishers on the master: both see one order.
+func TestDemotedMaster(t *testing.T) {
+	demoted, master := redistest.Start(t), redistest.Start(t)
+	host, port, err := net.SplitHostPort(master.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(t, demoted.Client(), "REPLICAOF", host, port)
+	replica := demoted.Client()
+	for link := ""; link != "connected"; runtime.Gosched() { // a connection may break while it turns into a replica
+		if role, err := replica.Do(t.Context(), "ROLE").Slice(); err == nil && role[0] == "slave" {
+			link = role[3].(string)
+		}
+	}
+	var r rotating
+	r.use(t, demoted.URL)
+	w := watchEndpoint(t, Endpoint{Dial: r.Dial, Publish: publisher(master.Client())}, 0)
+	l := newLedger()
+	w.note = l.note
+	for p := range 4 {
+		w.Add(channel("c%d.0", p))
+	}
+	w.awaitAll(Active)
+	crowd := publishing(t, master, "c", 4, 1)
+	w.await("traffic", func() bool { return l.count() > 1000 })
+	r.use(t, master.URL)
+	if err := w.Renew(t.Context(), "failover"); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{}
+	for name, n := range crowd.stop() {
+		want["m|"+name] = n
+	}
+	w.await("the last messages", func() bool { return l.reached(want) })
+	if g := w.interruptions(); l.lost != 0 || l.twice != 0 || len(g) != 0 {
+		t.Errorf("%d lost, %d twice or out of order of %d, gaps %+v", l.lost, l.twice, l.came, g)
+	}
+	subscribers(t, demoted.Client(), "c0.0", 0)
+	subscribers(t, master.Client(), "c0.0", 1)
+}
+
+// TestChangedPassword does not end a living connection; when that is lost, the reason is told until the password is right again.
+func TestChangedPassword(t *testing.T) {
+	s := redistest.Start(t, "--user", "app", "on", ">old", "&*", "+subscribe", "+ping")
+	c := s.Client()
+	var r rotating
+	r.use(t, s.As("app", "old"))
+	w := watchEndpoint(t, Endpoint{Dial: r.Dial}, 0)
+	w.Add(channel("a"))
+	w.awaitAll(Active)
+	do(t, c, "ACL", "SETUSER", "app", "resetpass", ">new")
+	if err := w.Renew(t.Context(), "rotation"); err == nil || w.count(Active) != 1 {
+		t.Errorf("with the old password: %v, %d active", err, w.count(Active))
+	}
+	do(t, c, "CLIENT", "KILL", "TYPE", "pubsub")
+	w.await("the reason", func() bool {
+		x := w.States()[0]
+		return x.State == Reconnecting && strings.Contains(x.Reason, "WRONGPASS")
+	})
+	r.use(t, s.As("app", "new"))
+	w.awaitAll(Active)
 }

@@ -25,6 +25,10 @@ type Endpoint struct {
 	// replaced without loss, and one that hears nothing any more is found out even while its server answers. May be nil.
 	Publish func(ctx context.Context, channel string, payload []byte) error
 
+	// Unordered says that the endpoint's servers do not agree on one order of messages, as a cluster's nodes do not. What is moved from one of
+	// them to another is announced as a Gap.
+	Unordered bool
+
 	// Connections is how many there may be at once, besides those that are being replaced; default 4, at most 8. One is opened, and another for
 	// each 25,000 targets and where a reader is busy more than 60 % of its time, as long as there are CPUs for it.
 	Connections int

@@ -21,7 +21,7 @@ type Config struct {
 	Slots    int // invocations at once, over all tenants; default 32 for each CPU
 	Recorder *telemetry.Recorder
 	Log      *slog.Logger // default: nowhere
-	OnGap    func(Gap)    // told of each interruption of subscriptions, from the hub's goroutine; must not block; may be nil
+	OnGap    func(Gap)    // told of each interruption of subscriptions, by a goroutine that does nothing else for the endpoint; may be nil
 }
 
 // Trigger is a tenants.Trigger with what runs it.

@@ -75,6 +75,11 @@ func (s *Scheduler) statesOf(t *tenantQueue, all []TriggerState) []TriggerState 
 	for _, app := range t.apps {
 		for _, q := range app.triggers {
 			one := TriggerState{Trigger: *q.version.Load().public}
+			if p := app.pause; p != nil {
+				one.State, one.Reason, one.Since = Paused, p.why, p.since
+				all = append(all, one)
+				continue
+			}
 			state, _ := s.endpoint(q).hub.State(one.Target)
 			one.State, one.Reason, one.Since = state.State, state.Reason, state.Since
 			one.Breaker = s.breakerOf(q)

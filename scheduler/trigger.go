@@ -13,6 +13,7 @@ import (
 type appTriggers struct {
 	name     tenants.AppName
 	triggers []*triggerQueue
+	pause    *pause // nil while it is not paused
 }
 
 func (t *tenantQueue) triggersOf(app tenants.AppName) []*triggerQueue {
@@ -32,7 +33,7 @@ func (t *tenantQueue) setTriggers(app tenants.AppName, triggers []*triggerQueue)
 	case i >= 0:
 		t.apps[i].triggers = triggers
 	case len(triggers) > 0:
-		t.apps = append(slices.Clip(t.apps), appTriggers{app, triggers})
+		t.apps = append(slices.Clip(t.apps), appTriggers{name: app, triggers: triggers})
 	}
 }
 

@@ -79,7 +79,7 @@ func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error)
 	if p.runtime, err = sandbox.New(ctx, compiling); err != nil {
 		return nil, err
 	}
-	if p.scheduler, err = scheduler.New(scheduler.Config{Recorder: p.recorder, Log: c.log}); err != nil {
+	if p.scheduler, err = scheduler.New(scheduler.Config{Recorder: p.recorder, OnGap: p.gap, Log: c.log}); err != nil {
 		return nil, err
 	}
 	p.scheduler.SetPolicy(tenants.Demo, p.policy)
@@ -206,6 +206,32 @@ func (p *platform) line(u deploy.Unit, stream telemetry.Stream, text []byte) {
 	if p.folder != nil {
 		p.folder.Write(telemetry.Line{At: time.Now(), Tenant: u.Tenant, App: u.App, Component: u.Component.ID, Stream: stream, Text: text})
 	}
+}
+
+// gap tells each component in its own log when messages for it may have been lost.
+func (p *platform) gap(g scheduler.Gap) {
+	if p.folder == nil {
+		return
+	}
+	for _, c := range g.Concerns {
+		p.folder.Write(telemetry.Line{
+			At: g.Until, Tenant: c.Tenant, App: c.App, Component: c.Component, Stream: telemetry.Stderr, Text: []byte(gapText(g, c.Targets)),
+		})
+	}
+}
+
+// gapText says to a tenant what was interrupted and for how long.
+func gapText(g scheduler.Gap, targets int) string {
+	what := "one channel or pattern"
+	if targets > 1 {
+		what = fmt.Sprintf("%d channels and patterns", targets)
+	}
+	text := fmt.Sprintf("tenloom: no messages of %s from %s to %s (%.3f s)", what, g.Since.UTC().Format("15:04:05.000"), g.Until.UTC().Format("15:04:05.000 UTC"),
+		g.Until.Sub(g.Since).Seconds())
+	if g.AtMost > 0 {
+		text += fmt.Sprintf(", at most %d lost", g.AtMost)
+	}
+	return text + ": " + g.Cause
 }
 
 // host is what one component may reach.

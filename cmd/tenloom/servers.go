@@ -122,6 +122,10 @@ func (s *servers) open(ctx context.Context, address string) (*server, error) {
 func (s *servers) listen(one *server) {
 	s.attach(scheduler.Endpoint{
 		ID: one.id, Name: one.options.Name(), Dial: one.options.Subscriber, OncePerPatterns: one.options.Name() == s.embedded,
+		Publish: func(ctx context.Context, channel string, payload []byte) error {
+			return one.client.Publish(ctx, channel, payload).Err()
+		},
+		Unordered: one.options.IsCluster(),
 	})
 	if one.options.IsMaster() {
 		one.watched.Do(func() { s.watches.Go(func() { s.follow(one) }) }) // ends with close
