@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -23,7 +25,8 @@ var gapSeconds = regexp.MustCompile(`subscriptions were interrupted.* endpoint=(
 func TestUpOutlivesRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	r := stage{server, []string{"--redis", server.URL}}.up(t, writeApp(t, ordersV2), "-q")
+	logs := t.TempDir()
+	r := stage{server, []string{"--redis", server.URL}}.up(t, writeApp(t, ordersV2), "-q", "--log-dir", logs)
 	ctx, cancel := context.WithCancel(t.Context())
 	var traffic sync.WaitGroup
 	defer traffic.Wait()
@@ -66,6 +69,17 @@ func TestUpOutlivesRedis(t *testing.T) {
 		}
 	}
 	expect(t, "gaps counted", r.usage(t).Counts.Gaps, 3)
+	files, err := filepath.Glob(filepath.Join(logs, "*_stderr.txt"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no logs of components: %v", err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, "gaps in "+filepath.Base(file), strings.Count(string(text), "tenloom: no messages of "), 3)
+	}
 	expect(t, "exit code", r.stop(t), exitOK)
 }
 
