@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/tenloom/tenloom/sandbox/spin"
 	"github.com/tenloom/tenloom/tenants"
@@ -18,18 +17,19 @@ type FailureKind string
 
 // How an invocation can go wrong.
 const (
-	Trapped         FailureKind = "trap"          // the guest trapped, or handed the host something that cannot be
-	Exited          FailureKind = "exit"          // the guest called proc_exit, whatever the code: it gave no answer
-	OutOfMemory     FailureKind = "memory"        // the guest needs more memory than its cap, or ended after it was refused more
-	OutOfTime       FailureKind = "timeout"       // the deadline came first
-	OutOfFuel       FailureKind = "fuel"          // it used more fuel than an invocation may
-	TooManyCalls    FailureKind = "host_calls"    // more host calls than an invocation may make
-	TooMuchSent     FailureKind = "bytes_out"     // more bytes sent through them than an invocation may send
-	TooMuchReceived FailureKind = "bytes_in"      // more bytes received
-	HandlerError    FailureKind = "handler_error" // the handler answered an error
-	Cancelled       FailureKind = "cancelled"     // the caller's context ended
-	NotStarted      FailureKind = "start"         // the start function or _initialize failed, or the module could not be linked
-	Internal        FailureKind = "internal"      // our mistake; the operator's log has the rest
+	Trapped         FailureKind = "trap"           // the guest trapped, or handed the host something that cannot be
+	Exited          FailureKind = "exit"           // the guest called proc_exit, whatever the code: it gave no answer
+	OutOfMemory     FailureKind = "memory"         // the guest needs more memory than its cap, or ended after it was refused more
+	OutOfTime       FailureKind = "timeout"        // the deadline came first
+	OutOfFuel       FailureKind = "fuel"           // it used more fuel than an invocation may
+	TooManyCalls    FailureKind = "host_calls"     // more host calls than an invocation may make
+	TooMuchSent     FailureKind = "bytes_out"      // more bytes sent through them than an invocation may send
+	TooMuchReceived FailureKind = "bytes_in"       // more bytes received
+	StackOverflow   FailureKind = "stack_overflow" // calls nested deeper than the call stack is long
+	HandlerError    FailureKind = "handler_error"  // the handler answered an error
+	Cancelled       FailureKind = "cancelled"      // the caller's context ended
+	NotStarted      FailureKind = "start"          // the start function or _initialize failed, or the module could not be linked
+	Internal        FailureKind = "internal"       // our mistake; the operator's log has the rest
 )
 
 // Failure is why an invocation was not handled, in words for the tenant.
@@ -47,20 +47,6 @@ func (f *Failure) outcome() tenants.Outcome {
 		return tenants.TimedOut
 	}
 	return tenants.Failed
-}
-
-// maxText bounds what a guest can make a message say: names in its module are of its choice.
-const maxText = 4 << 10
-
-func bounded(text string) string {
-	if len(text) <= maxText {
-		return text
-	}
-	cut := maxText
-	for cut > 0 && !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return text[:cut] + " ... (cut)"
 }
 
 // exit is the panic by which proc_exit leaves the guest.
@@ -104,25 +90,26 @@ func (c *Component) failure(ctx context.Context, i *instance, err error) *Failur
 		panicked *hostPanic
 		goError  runtime.Error
 	)
+	at := i.while() + inFunction(err)
 	switch text := strings.Replace(err.Error(), " (recovered by wazero)", "", 1); {
 	case ctx.Err() == nil && i.late:
-		return &Failure{Kind: OutOfTime, Text: fmt.Sprintf("timed out after %v%s%s; a longer timeout goes into [component.<id>.tool.tenloom]", c.binding.Timeout, i.while(), i.waited())}
+		return &Failure{Kind: OutOfTime, Text: fmt.Sprintf("timed out after %v%s%s; a longer timeout goes into [component.<id>.tool.tenloom]", c.binding.Timeout, at, i.waited())}
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return &Failure{Kind: OutOfTime, Text: "the caller's deadline came before the handler answered"}
+		return &Failure{Kind: OutOfTime, Text: "the caller's deadline came before the handler answered" + at}
 	case errors.Is(err, errFuel):
-		return &Failure{Kind: OutOfFuel, Text: fmt.Sprintf("used up its fuel of %d units%s; more goes into fuel = ... in [component.<id>.tool.tenloom]", c.binding.Fuel, i.while())}
+		return &Failure{Kind: OutOfFuel, Text: fmt.Sprintf("used up its fuel of %d units%s; more goes into fuel = ... in [component.<id>.tool.tenloom]", c.binding.Fuel, at)}
 	case ctx.Err() != nil:
-		return &Failure{Kind: Cancelled, Text: "cancelled before the handler answered"}
+		return &Failure{Kind: Cancelled, Text: "cancelled before the handler answered" + at}
 	case errors.As(err, &left):
-		return i.hungry(&Failure{Kind: Exited, Text: left.Error() + i.while() + " and gave no answer", Code: left.code})
+		return i.hungry(&Failure{Kind: Exited, Text: left.Error() + at + " and gave no answer", Code: left.code})
 	case errors.As(err, &exceeded):
-		return i.exceeded(exceeded)
+		return i.exceeded(exceeded, at)
 	case errors.As(err, &panicked), errors.As(err, &goError):
 		return c.internal(err)
 	case errors.As(err, &trap):
 		return i.hungry(&Failure{Kind: Trapped, Text: bounded(text)})
 	case text == "stack overflow":
-		return i.hungry(&Failure{Kind: i.kind(), Text: "wasm error: stack overflow" + i.while()})
+		return i.hungry(&Failure{Kind: StackOverflow, Text: "wasm error: stack overflow" + i.while() + ": calls are nested too deep, as in a recursion without an end"})
 	case strings.Contains(text, "wasm error: "):
 		return i.hungry(&Failure{Kind: i.kind(), Text: bounded(text)})
 	case i.stage == linking:

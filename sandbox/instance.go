@@ -262,15 +262,15 @@ func (i *instance) shortOfHandles() string {
 }
 
 // exceeded is the end of a guest that did more through the host than it may.
-func (i *instance) exceeded(e *spin.Exceeded) *Failure {
+func (i *instance) exceeded(e *spin.Exceeded, at string) *Failure {
 	const in = " in [component.<id>.tool.tenloom]"
 	switch e.Bound {
 	case spin.HostCalls:
-		return &Failure{Kind: TooManyCalls, Text: fmt.Sprintf("made more than %d host calls, the last of %s%s; more go into host_calls = ..."+in, e.Limit, e.Func, i.while())}
+		return &Failure{Kind: TooManyCalls, Text: fmt.Sprintf("made more than %d host calls, the last of %s%s; more go into host_calls = ..."+in, e.Limit, e.Func, at)}
 	case spin.BytesOut:
-		return &Failure{Kind: TooMuchSent, Text: fmt.Sprintf("sent more than %s through its host calls, the last of %s%s; more goes into bytes_out = \"...\""+in, bytesText(uint64(e.Limit)), e.Func, i.while())}
+		return &Failure{Kind: TooMuchSent, Text: fmt.Sprintf("sent more than %s through its host calls, the last of %s%s; more goes into bytes_out = \"...\""+in, bytesText(uint64(e.Limit)), e.Func, at)}
 	}
-	return &Failure{Kind: TooMuchReceived, Text: fmt.Sprintf("received more than %s through its host calls, the last of %s%s; more goes into bytes_in = \"...\""+in, bytesText(uint64(e.Limit)), e.Func, i.while())}
+	return &Failure{Kind: TooMuchReceived, Text: fmt.Sprintf("received more than %s through its host calls, the last of %s%s; more goes into bytes_in = \"...\""+in, bytesText(uint64(e.Limit)), e.Func, at)}
 }
 
 // kind is what a trap counts as.
