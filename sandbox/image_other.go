@@ -45,6 +45,8 @@ func (*restorer) restore(r *region, i *image) error { return i.cover(r) }
 // forget has nothing to give back.
 func (*restorer) forget(*region, *image) error { return nil }
 
+var errLinux = errors.New("needs Linux")
+
 func resetTrials() []ResetTrial {
 	return []ResetTrial{{ResetByRecords, errLinux}, {ResetByFaults, errLinux}, {ResetByScan, errLinux}, {ResetByPagemap, errLinux}, {Method: ResetByCopy}}
 }
