@@ -87,18 +87,21 @@ func (r *Runtime) send(ctx context.Context, o order, wasm []byte) error {
 	separate(cmd)
 	runtime.LockOSThread() // the process dies with the thread that started it
 	defer runtime.UnlockOSThread()
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start a process to compile in: %w", err)
+	err = cmd.Start()
+	started := err == nil
+	if started {
+		err = cmd.Wait()
 	}
-	ended := cmd.Wait()
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("compile: %w", ctx.Err())
 	case errors.Is(context.Cause(limited), errTooLong):
 		return tookTooLong(o.Time, o.Size)
+	case !started:
+		return fmt.Errorf("start a process to compile in: %w", err)
 	}
 	var a answer
-	if ended == nil && json.Unmarshal(said.bytes, &a) == nil {
+	if err == nil && json.Unmarshal(said.bytes, &a) == nil {
 		switch {
 		case a.Refused != nil:
 			return &CompileError{a.Refused.Kind, bounded(a.Refused.Detail), bounded(a.Refused.Next)}
@@ -108,7 +111,7 @@ func (r *Runtime) send(ctx context.Context, o order, wasm []byte) error {
 			return nil
 		}
 	}
-	r.log.Warn("a process that compiles has failed", "ended", cmd.ProcessState.String(), "error", ended, "stderr", string(stderr.bytes))
+	r.log.Warn("a process that compiles has failed", "ended", cmd.ProcessState.String(), "error", err, "stderr", string(stderr.bytes))
 	return o.verdict(cmd.ProcessState, string(stderr.bytes))
 }
 

@@ -176,6 +176,7 @@ func TestCompileApartFails(t *testing.T) {
 	}{
 		{"time", func(c *sandbox.Config) { c.CompileTime = time.Second }, slow(100), sandbox.CompileTime, []string{"longer than the limit of 1s", "bytes", "raise the limit of compile time"}},
 		{"memory", func(c *sandbox.Config) { c.CompileMemory = 8 << 20 }, slow(100), sandbox.CompileMemory, []string{"more memory than the limit of 8 MiB", "raise the limit of compile memory"}},
+		{"no time at all", func(c *sandbox.Config) { c.CompileTime = 1 }, slow(1), sandbox.CompileTime, []string{"limit of 1ns"}},
 		{"hangs", func(c *sandbox.Config) {
 			shell("sleep 1000 | sleep 1000")(c)
 			c.CompileTime = 100 * time.Millisecond
