@@ -30,7 +30,7 @@ type Changes struct {
 }
 
 // Watch tells what changes in the configuration after a revision, and begins with everything for 0. It outlives compaction, by a Reset, and
-// outages: an error that wraps kv.ErrUnavailable is told once for each, and the watch goes on. Every other error ends it. A restore or a
+// outages: an error that wraps kv.ErrUnavailable is told once at most for each, and the watch goes on. Every other error ends it. A restore or a
 // restart of the process ends watches; a revision of another store is worth nothing, so begin with 0 then.
 func (s *Store) Watch(ctx context.Context, after Revision) iter.Seq2[Changes, error] {
 	return func(yield func(Changes, error) bool) {

@@ -60,7 +60,7 @@ type Store interface {
 	Commit(ctx context.Context, conditions []Condition, writes []Write) (Revision, error)
 	// Watch tells what changes under a prefix after a revision. It begins with a Reset where after is 0, ahead of the store, or so old that the
 	// changes since are no longer known; a Reset can come later too, where the reader is too slow. An error that wraps ErrUnavailable is told
-	// once for each outage, and the watch goes on by itself; every other error ends it, among them ctx's and ErrClosed.
+	// once at most for each outage, and the watch goes on by itself; every other error ends it, among them ctx's and ErrClosed.
 	Watch(ctx context.Context, prefix string, after Revision) iter.Seq2[Batch, error]
 	// Snapshot calls f for every record in the order of keys, as of one moment, and returns that moment's revision.
 	Snapshot(ctx context.Context, f func(Record) error) (Revision, error)
