@@ -28,6 +28,8 @@ var arrows = []struct{ room, may, why string }{
 	{"tenants/endpoint/redistest", "", "it starts servers for tests"},
 	{"tenants/store", "tenants", "it keeps the vocabulary's resources"},
 	{"tenants/store/storetest", "tenants tenants/store tenants/store/kv", "it tests the store over any kv.Store"},
+	{"tenants/store/artifact", "tenants", "it keeps bytes by digest"},
+	{"tenants/store/artifact/artifacttest", "tenants/store/artifact", "it tests artifacts over any bucket"},
 	{"tenants/store/kv", "", "it is a contract over plain bytes"},
 	{"tenants/store/kv/bolt", "tenants/store/kv", "it is a body of the contract"},
 	{"tenants/store/kv/etcd", "tenants/store/kv", "it is a body of the contract"},

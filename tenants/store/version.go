@@ -174,3 +174,27 @@ func (tx *Tx) pruneVersions(ctx context.Context, a tenants.App) error {
 	}
 	return nil
 }
+
+// NamedArtifacts gives the digests of everything that any version of any tenant is made of.
+func (s *Store) NamedArtifacts(ctx context.Context) (map[string]bool, error) {
+	named := map[string]bool{}
+	for after := ""; ; {
+		records, err := s.kv.List(ctx, kv.Range{Prefix: "c/version/", After: after, Limit: 200})
+		if err != nil {
+			return nil, fmt.Errorf("list versions: %w", err)
+		}
+		if len(records) == 0 {
+			return named, nil
+		}
+		for _, r := range records {
+			v, err := decode[tenants.Version](r)
+			if err != nil {
+				return nil, err // rather than forget what one that cannot be read needs
+			}
+			for _, d := range v.Value.Artifacts() {
+				named[d] = true
+			}
+			after = r.Key
+		}
+	}
+}

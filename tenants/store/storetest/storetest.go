@@ -399,6 +399,9 @@ func testVersions(t *testing.T, open Open) {
 	fails(t, s, store.ErrState, func(tx *store.Tx) error { return tx.DeleteVersion(ctx, acme, "mailer", 1) })
 	do(t, s, func(tx *store.Tx) error { return tx.DeleteVersion(ctx, acme, "mailer", 50) })
 	fails(t, s, store.ErrNotFound, func(tx *store.Tx) error { return tx.CreateDeployment(ctx, deployment("mailer", 50, first.ID)) })
+	if named, err := s.NamedArtifacts(ctx); err != nil || len(named) != 99 || !named[digest(1)] || named[digest(50)] || !named[digest(103)] {
+		t.Errorf("%d artifacts are named, %v", len(named), err)
+	}
 	changed := p.Items[0].Value
 	changed.Manifest = digest(999)
 	changed.Steps = []tenants.Step{{State: "ready", At: now}}
