@@ -30,17 +30,37 @@ func (p Policy) Check() error {
 		c.add("/cpu", "out_of_range", "%v is not between 0 and 1e6", p.CPU)
 	}
 	c.between("/burst", int64(p.Burst), 0, 1_000_000_000)
-	c.between("/max/concurrency", int64(p.Max.Concurrency), 0, 1_000_000)
-	c.between("/max/timeout", int64(p.Max.Timeout), 0, 1<<62)
-	c.between("/max/memory", int64(min(p.Max.Memory, 1<<62)), 0, 4<<30)
-	c.between("/max/fuel", int64(min(p.Max.Fuel, 1<<63-1)), 0, 1<<63-1)
-	c.between("/max/host_calls", int64(p.Max.HostCalls), 0, 1<<62)
-	c.between("/max/bytes_out", int64(min(p.Max.BytesOut, 1<<62)), 0, 1<<50)
-	c.between("/max/bytes_in", int64(min(p.Max.BytesIn, 1<<62)), 0, 1<<50)
-	c.between("/max/handles", int64(p.Max.Handles), 0, 1_000_000)
-	c.between("/max/output", int64(min(p.Max.Output, 1<<62)), 0, 1<<40)
-	c.between("/max/log_rate", int64(p.Max.LogRate), 0, 1_000_000_000)
-	c.between("/max/max_wait", int64(p.Max.MaxWait), 0, 1<<62)
+	c.between("/break_after", int64(p.BreakAfter), -1_000_000, 1_000_000)
+	if !(p.CPU >= 0 && p.CPU <= 1e6) {
+		c.add("/cpu", "out_of_range", "%v is not between 0 and 1e6", p.CPU)
+	}
+	p.Max.check(&c, "/max")
 	p.Grants.check(&c, "/grants")
 	return c.err()
+}
+
+func (l Limits) check(c *checker, at string) {
+	for _, n := range []struct {
+		name    string
+		n, most uint64
+	}{
+		{"concurrency", uint64(l.Concurrency), 1_000_000},
+		{"timeout", uint64(l.Timeout), 1 << 62},
+		{"memory", l.Memory, 4 << 30},
+		{"fuel", l.Fuel, 1 << 62},
+		{"host_calls", uint64(l.HostCalls), 1 << 40},
+		{"bytes_out", l.BytesOut, 1 << 40},
+		{"bytes_in", l.BytesIn, 1 << 40},
+		{"handles", uint64(l.Handles), 1_000_000},
+		{"output", l.Output, 1 << 40},
+		{"log_rate", uint64(l.LogRate), 1_000_000},
+		{"max_wait", uint64(l.MaxWait), 1 << 62},
+	} {
+		if n.n > n.most { // a negative one is larger than any
+			c.add(at+"/"+n.name, "out_of_range", "it is not between 0 and %d", n.most)
+		}
+	}
+	if l.OrderBy != "" {
+		c.add(at+"/order_by", "invalid", "it is no ceiling: each trigger has its own")
+	}
 }

@@ -83,10 +83,11 @@ func errorText(err error) string {
 func TestPolicyCheck(t *testing.T) {
 	p := tenants.DefaultPolicy()
 	p.Weight, p.QueueBytes, p.Rate = 0, -1, -1
-	p.Max.Memory = 1 << 63
+	p.CPU = -1
+	p.Max.Memory, p.Max.Timeout, p.Max.LogRate, p.Max.OrderBy = 1<<63, -1, -1, "/id"
 	p.Grants.Apps = -1
 	p.Grants.Hosts = []string{""}
-	want := "/weight out_of_range; /queue_bytes out_of_range; /rate out_of_range; /max/memory out_of_range; /grants/hosts/0 missing; /grants/apps out_of_range"
+	want := "/weight out_of_range; /queue_bytes out_of_range; /rate out_of_range; /cpu out_of_range; /max/timeout out_of_range; /max/memory out_of_range; /max/log_rate out_of_range; /max/order_by invalid; /grants/hosts/0 missing; /grants/apps out_of_range"
 	if got := codes(p.Check()); got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
