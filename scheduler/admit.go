@@ -73,14 +73,14 @@ func refuse(a arrival, o tenants.Outcome, r tenants.Reason) (arrival, bool) {
 // component does not take the room of its neighbours.
 func (q *queue) full(t *triggerQueue, m *Message) tenants.Reason {
 	tenant := t.tenant
-	share := tenant.policy.QueueCount
+	share := tenant.policy.count
 	if tenant.members > 1 {
 		share = max(share/2, 1)
 	}
 	switch {
-	case tenant.count >= tenant.policy.QueueCount || t.waiting >= share:
+	case tenant.count >= tenant.policy.count || t.waiting >= share:
 		return tenants.QueueFull
-	case tenant.bytes+m.cost() > tenant.policy.QueueBytes:
+	case tenant.bytes+m.cost() > tenant.policy.bytes:
 		return tenants.QueueBytes
 	}
 	return tenants.NoReason
@@ -124,7 +124,7 @@ func (q *queue) coalesce(a arrival, full tenants.Reason) (arrival, bool) {
 
 // fits tells whether the bytes allow a message in the place of another.
 func (t *tenantQueue) fits(old, m *Message) bool {
-	return t.bytes-old.cost()+m.cost() <= t.policy.QueueBytes
+	return t.bytes-old.cost()+m.cost() <= t.policy.bytes
 }
 
 func (m *Message) sameChannel(o *Message) bool {
@@ -133,11 +133,11 @@ func (m *Message) sameChannel(o *Message) bool {
 
 // token takes one from the tenant's bucket, which fills by Rate for each second up to Burst.
 func (t *tenantQueue) token(now time.Time) bool {
-	rate := t.policy.Rate
+	rate := t.policy.rate
 	if rate <= 0 {
 		return true
 	}
-	burst := float64(t.policy.Burst)
+	burst := float64(t.policy.burst)
 	if burst <= 0 {
 		burst = max(rate, 1)
 	}

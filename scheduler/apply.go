@@ -21,7 +21,7 @@ func (s *Scheduler) SetPolicy(id tenants.ID, p tenants.Policy) {
 		s.tenants[id] = t
 		s.queue.shared = len(s.tenants) > 1
 	}
-	t.policy = p
+	t.policy = policyOf(&p)
 	s.queue.weigh(t, max(p.Weight, 1))
 	s.queue.seat(t, time.Now())
 	w := s.wake()

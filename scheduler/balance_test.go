@@ -1,120 +1,153 @@
 package scheduler
 
 import (
+	"bytes"
+	"context"
 	"fmt"
-	"slices"
+	"log/slog"
+	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
+	"github.com/tenloom/tenloom/telemetry"
 	"github.com/tenloom/tenloom/tenants"
-	"github.com/tenloom/tenloom/tenants/endpoint/redistest"
 )
 
-// connections lists the ids of the server's clients that are subscribed to something.
-func connections(t testing.TB, c *redis.Client) (ids []string) {
-	t.Helper()
-	for _, line := range strings.Split(do(t, c, "CLIENT", "LIST", "TYPE", "pubsub").(string), "\n") {
-		if id, _, found := strings.Cut(strings.TrimPrefix(line, "id="), " "); found {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
+// hasty is an Invoker that is slow now and then, for longer than a run may last.
+type hasty struct{}
 
-func (w *watched) lanes() int { return len(w.targets.list()) }
+func (h *hasty) Open() Session { return h }
+func (*hasty) Close()          {}
 
-// TestConnectionsGrowAndShrink: with the targets, under traffic, and without losing a message. One that is killed concerns its targets alone.
-func TestConnectionsGrowAndShrink(t *testing.T) {
-	s := redistest.Start(t)
-	c := s.Client()
-	const beat = 50 * time.Millisecond
-	w := watchLanes(t, Endpoint{Dial: dialler(t, s.URL), Publish: publisher(c)}, beat, 100)
-	l := newLedger()
-	w.note = l.note
-	for p := range 4 {
-		for i := range 8 {
-			w.Add(channel("c%d.%d", p, i))
-		}
-	}
-	w.Add(tenants.Target{Kind: tenants.Pattern, Name: "c1.*"})
-	w.awaitAll(Active)
-	if n := len(connections(t, c)); n != 1 {
-		t.Errorf("%d connections for 33 targets", n)
-	}
-	crowd := publishingAt(t, s, "c", 4, 8, 5*time.Millisecond) // readers that are busy would keep their connections
-	for i := range 400 {
-		w.Add(channel("idle%d", i))
-	}
-	w.awaitAll(Active)
-	w.await("four connections", func() bool { w.tick(beat); return w.lanes() == 4 && len(connections(t, c)) == 4 })
-	for i := range 400 {
-		w.Remove(channel("idle%d", i))
-	}
-	w.await("one connection", func() bool { w.tick(beat); return w.lanes() == 1 && len(connections(t, c)) == 1 })
-	want := map[string]int{}
-	for name, n := range crowd.stop() {
-		want["m|"+name] = n
-		if strings.HasPrefix(name, "c1.") {
-			want["pc1.*|"+name] = n
-		}
-	}
-	w.await("the last messages", func() bool { return l.reached(want) })
-	if g := w.interruptions(); l.lost != 0 || l.twice != 0 || len(g) != 0 {
-		t.Errorf("%d lost, %d twice or out of order of %d, gaps %+v", l.lost, l.twice, l.came, g)
-	}
-	subscribers(t, c, "c0.0", 1)
-}
-
-// tick wakes await after a moment, for what the hub does not tell.
-func (w *watched) tick(d time.Duration) {
-	time.AfterFunc(d, func() {
+func (*hasty) Invoke(ctx context.Context, _ *Delivery) (r Result) {
+	if rand.IntN(300) == 0 {
 		select {
-		case w.moved <- struct{}{}:
-		default:
+		case <-time.After(2 * overrun):
+		case <-ctx.Done():
 		}
-	})
+		r.Outcome = tenants.TimedOut
+	}
+	return r
 }
 
-// TestOneConnectionOfFour is killed: its targets alone are interrupted, and come back.
-func TestOneConnectionOfFour(t *testing.T) {
-	s := redistest.Start(t)
-	c := s.Client()
-	w := watchLanes(t, Endpoint{Dial: dialler(t, s.URL), Publish: publisher(c)}, 200*time.Millisecond, 250)
-	for i := range 1000 {
-		w.Add(channel("c%d", i))
-	}
-	w.await("four connections", func() bool { w.tick(50 * time.Millisecond); return w.lanes() == 4 && len(connections(t, c)) == 4 })
-	w.awaitAll(Active)
-	ids := connections(t, c)
-	do(t, c, "CLIENT", "KILL", "ID", ids[1])
-	w.await("gap", func() bool { return len(w.interruptions()) == 1 })
-	w.awaitAll(Active)
-	if g := w.interruptions()[0]; g.Targets < 150 || g.Targets > 350 {
-		t.Errorf("%d of 1000 targets were interrupted", g.Targets)
-	}
-	for i := range 1000 {
-		subscribers(t, c, fmt.Sprint("c", i), 1)
-	}
-	now := connections(t, c)
-	if len(now) != 4 || slices.Contains(now, ids[1]) || !slices.Contains(now, ids[0]) {
-		t.Errorf("connections were %v, are %v", ids, now)
-	}
-	do(t, c, "CLIENT", "KILL", "TYPE", "pubsub")
-	w.await("gaps of all", func() bool {
-		n := 0
-		for _, g := range w.interruptions()[1:] {
-			n += g.Targets
+// balanced looks at one instant: what the account says is queued is what waits, and what it says is in flight is no more than what slots and
+// readers can have on their way.
+func (s *Scheduler) balanced(t *testing.T, readers int) {
+	t.Helper()
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	waiting := 0
+	for id, tenant := range s.tenants {
+		c, held := tenant.account.Counts(), 0
+		for _, app := range tenant.apps {
+			for _, q := range app.triggers {
+				n := q.main.n
+				if q.strands != nil {
+					for i := range q.strands.all {
+						n += q.strands.all[i].n
+					}
+				}
+				if n != q.waiting {
+					t.Errorf("%s: a trigger holds %d, and counts %d", id, n, q.waiting)
+				}
+				held += n
+			}
 		}
-		return n == 1000
-	})
-	w.awaitAll(Active)
-	if err := w.Renew(t.Context(), "test"); err != nil {
-		t.Error(err)
+		waiting += held
+		if c.Received != c.Ended()+c.Queued+c.InFlight || c.Queued != int64(tenant.count) || held != tenant.count {
+			t.Errorf("%s: %+v; %d wait, and %d are counted", id, c, held, tenant.count)
+		}
+		most := int64(s.queue.slots*2*maxRun + readers*maxArrivals)
+		if c.InFlight < 0 || c.InFlight > most {
+			t.Errorf("%s: %d in flight", id, c.InFlight)
+		}
 	}
-	for i := range 1000 {
-		subscribers(t, c, fmt.Sprint("c", i), 1)
+	if waiting != s.queue.waiting {
+		t.Errorf("%d wait, and %d are counted", waiting, s.queue.waiting)
+	}
+}
+
+// TestBalance: at each instant of a storm of messages, redeploys and slow handlers received = outcomes + queued + in flight, and afterwards
+// nothing is queued or in flight.
+func TestBalance(t *testing.T) {
+	const readers, reads = 3, 400
+	s := offline(t, tenants.Target{Name: "c"}, 1, &hasty{})
+	s.SetPolicy("u", tenants.Policy{QueueCount: 300, QueueBytes: 1 << 20, Rate: 50_000, Burst: 200})
+	s.SetPolicy("v", tenants.Policy{QueueCount: 500, QueueBytes: 1 << 20, BreakAfter: 1})
+	deploy := func(round int) {
+		for _, id := range []tenants.ID{"u", "v"} {
+			var all []Trigger
+			for n := range round % 4 {
+				l := tenants.Limits{Concurrency: 1 + round%3, Overflow: tenants.Overflow(n), OrderBy: []string{"", "/k"}[round/4%2], MaxWait: time.Second}
+				all = append(all, Trigger{Trigger: tenants.Trigger{
+					Tenant: id, App: "a", ID: fmt.Sprint(n), Version: tenants.VersionID(fmt.Sprint(round)), Component: tenants.ComponentID(fmt.Sprint(n)),
+					Endpoint: "e", Target: tenants.Target{Name: "c"}, Limits: l,
+				}, Invoker: &hasty{}})
+			}
+			if err := s.Apply(id, "a", all); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	for range readers {
+		wg.Go(func() {
+			in := &reader{endpoint: s.endpoints[0]}
+			frames := make([]frame, 40)
+			for range reads {
+				for i := range frames {
+					frames[i] = frame{kind: 'm', channel: []byte("c"), payload: fmt.Appendf(nil, `{"k":%d}`, rand.IntN(9))}
+				}
+				s.receive(in, time.Now(), frames)
+			}
+		})
+	}
+	stop := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() { // ends with stop
+		for round := 0; ; round++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			s.balanced(t, readers)
+			if round%5 == 0 {
+				deploy(round / 5)
+			}
+		}
+	})
+	wg.Wait()
+	close(stop)
+	watching.Wait()
+	if left, err := s.Shutdown(t.Context()); err != nil || !left.Nothing() {
+		t.Fatal(left, err)
+	}
+	s.balanced(t, 0)
+	for id, tenant := range s.tenants {
+		if c := tenant.account.Counts(); c.Queued != 0 || c.InFlight != 0 || c.Received != c.Ended() || c.Received == 0 {
+			t.Errorf("%s: %+v", id, c)
+		}
+	}
+}
+
+// TestImbalanceIsOurFault: a delivery that was received and is nowhere is logged at the end.
+func TestImbalanceIsOurFault(t *testing.T) {
+	var log bytes.Buffer
+	s, err := New(Config{Recorder: telemetry.New(1), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SetPolicy("fine", tenants.DefaultPolicy())
+	s.SetPolicy("lost", tenants.DefaultPolicy())
+	s.config.Recorder.Account("lost").Receive(1)
+	if _, err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const want = `level=ERROR msg="deliveries were lost or counted twice: this is a fault of tenloom, please report it" tenant=lost received=1 ended=0 queued=1 in_flight=0`
+	if text := log.String(); strings.Count(text, "ERROR") != 1 || !strings.Contains(text, want) {
+		t.Errorf("logged %s", text)
 	}
 }

@@ -67,7 +67,7 @@ func (b *breaker) refuses(t *triggerQueue) bool {
 
 // judge takes what a run says of its component.
 func (q *queue) judge(r *run, now time.Time) {
-	b, limit := r.trigger.breaker, r.trigger.tenant.policy.BreakAfter
+	b, limit := r.trigger.breaker, r.trigger.tenant.policy.breakAfter
 	switch {
 	case limit == 0:
 		limit = tenants.DefaultBreakAfter

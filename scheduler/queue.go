@@ -34,7 +34,7 @@ type queue struct {
 type tenantQueue struct {
 	id       tenants.ID
 	apps     []appTriggers // under Scheduler.mu; all that follows under the queue's lock
-	policy   tenants.Policy
+	policy   policy
 	account  *telemetry.Account
 	turn     member[tenantQueue]
 	triggers round[triggerQueue] // those with work that may run
@@ -47,9 +47,22 @@ type tenantQueue struct {
 	filled   time.Time           // when tokens was last brought up to date
 }
 
-func newTenantQueue(id tenants.ID, policy tenants.Policy, account *telemetry.Account) *tenantQueue {
-	q := &tenantQueue{id: id, policy: policy, account: account}
-	q.turn = member[tenantQueue]{owner: q, weight: time.Duration(max(policy.Weight, 1))}
+// policy is what the queue looks at of a tenants.Policy, under its names there. It is kept for each tenant, so the rest is left out.
+type policy struct {
+	concurrency, count, burst, breakAfter int
+	bytes                                 int64
+	rate                                  float64
+}
+
+func policyOf(p *tenants.Policy) policy {
+	return policy{
+		concurrency: p.Concurrency, count: p.QueueCount, bytes: p.QueueBytes, rate: p.Rate, burst: p.Burst, breakAfter: p.BreakAfter,
+	}
+}
+
+func newTenantQueue(id tenants.ID, p tenants.Policy, account *telemetry.Account) *tenantQueue {
+	q := &tenantQueue{id: id, policy: policyOf(&p), account: account}
+	q.turn = member[tenantQueue]{owner: q, weight: time.Duration(max(p.Weight, 1))}
 	return q
 }
 
@@ -71,8 +84,8 @@ func (q *queue) reserve() int { return max(q.slots/4, 1) }
 
 // hard is how many slots a tenant may ever take.
 func (q *queue) hard(t *tenantQueue) int {
-	if t.policy.Concurrency > 0 {
-		return min(t.policy.Concurrency, q.slots)
+	if t.policy.concurrency > 0 {
+		return min(t.policy.concurrency, q.slots)
 	}
 	return q.slots
 }

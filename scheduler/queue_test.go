@@ -139,11 +139,11 @@ func TestQueueAgainstModel(t *testing.T) {
 func (m *model) admit(t *testing.T, q *queue, tq *triggerQueue, msg *Message, now time.Time) {
 	t.Helper()
 	policy, names := tq.tenant.policy, m.waiting[tq]
-	share := policy.QueueCount
+	share := policy.count
 	if tq.tenant.members > 1 {
 		share = max(share/2, 1)
 	}
-	fits := m.count(tq.tenant) < policy.QueueCount && len(names) < share && m.bytes[tq.tenant]+msg.cost() <= policy.QueueBytes
+	fits := m.count(tq.tenant) < policy.count && len(names) < share && m.bytes[tq.tenant]+msg.cost() <= policy.bytes
 	refused := q.admit([]arrival{{trigger: tq, message: msg}}, now)
 	for range refused {
 		tq.tenant.account.Record(&telemetry.Record{})
@@ -255,8 +255,8 @@ func (m *model) compare(t *testing.T, q *queue, triggers []*triggerQueue, flying
 		if c.InFlight != flies[tq.tenant] || c.Queued != int64(tq.tenant.count) || c.Received != c.Ended()+c.Queued+c.InFlight {
 			t.Fatalf("the account has %+v; %d wait and %d are in flight", c, tq.tenant.count, flies[tq.tenant])
 		}
-		if tq.tenant.bytes > tq.tenant.policy.QueueBytes+m.over[tq.tenant] {
-			t.Fatalf("%d bytes wait, the policy allows %d", tq.tenant.bytes, tq.tenant.policy.QueueBytes)
+		if tq.tenant.bytes > tq.tenant.policy.bytes+m.over[tq.tenant] {
+			t.Fatalf("%d bytes wait, the policy allows %d", tq.tenant.bytes, tq.tenant.policy.bytes)
 		}
 	}
 	if q.waiting != total {
