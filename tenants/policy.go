@@ -31,9 +31,6 @@ func (p Policy) Check() error {
 	}
 	c.between("/burst", int64(p.Burst), 0, 1_000_000_000)
 	c.between("/break_after", int64(p.BreakAfter), -1_000_000, 1_000_000)
-	if !(p.CPU >= 0 && p.CPU <= 1e6) {
-		c.add("/cpu", "out_of_range", "%v is not between 0 and 1e6", p.CPU)
-	}
 	p.Max.check(&c, "/max")
 	p.Grants.check(&c, "/grants")
 	return c.err()
