@@ -3,9 +3,11 @@ package sandbox
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -30,13 +32,14 @@ const DefaultOutput int64 = 1 << 20
 type Binding struct {
 	Host          *spin.Host        // the way out, variables and stores; nil means none of them
 	Env           map[string]string // environment variables
+	Owner         string            // whose it is: what a start draws by chance is shared with components of the same owner alone; "" shares it with none
 	Files         fs.FS             // mounted read-only at "/"; nil means no files
 	Memory        uint64            // bytes of linear memory; 0 means tenants.DefaultMemory
 	Timeout       time.Duration     // of one invocation, starting included; 0 means tenants.DefaultTimeout
 	Fuel          uint64            // units of one invocation, about one for each instruction; 0 means as many as fit into Timeout
 	Budget        *Budget           // of the tenant, shared by all of its components; nil bounds nothing
 	Output        int64             // bytes per stream and invocation, what is beyond is cut and counted; 0 means DefaultOutput
-	Warm          int               // instances that Check makes ahead of messages and that stay when nothing comes; 0 means 1, below 0 none
+	Warm          int               // instances that Check makes ahead of messages and that stay when nothing comes; default none: a first message after a quiet minute makes one from the snapshot
 	Reuse         bool              // keep what the guest left behind for its next message, instead of a clean instance for each
 	ReuseMessages int               // that one instance handles with Reuse, then it is closed; 0 means DefaultReuseMessages
 	ReuseFor      time.Duration     // that one instance is used with Reuse, then it is closed; 0 means DefaultReuseFor
@@ -51,8 +54,9 @@ type Component struct {
 	binding Binding
 	lines   *lines
 	config  wazero.ModuleConfig // all but the streams, which belong to an instance
+	env     [sha256.Size]byte
 
-	snapshot atomic.Pointer[snapshot] // set once, by the first instance that has started
+	snapshot atomic.Pointer[snapshot] // set once, by the first instance that has started or found one to share
 	pool     pool
 }
 
@@ -80,10 +84,7 @@ func (p *Program) Bind(b Binding) *Component {
 	if b.Output == 0 {
 		b.Output = DefaultOutput
 	}
-	if b.Warm == 0 {
-		b.Warm = DefaultWarm
-	}
-	c := &Component{program: p, binding: b, lines: newLines(b.Lines, b.LogRate), config: moduleConfig(b)}
+	c := &Component{program: p, binding: b, lines: newLines(b.Lines, b.LogRate), config: moduleConfig(b), env: digestEnv(b.Env)}
 	p.runtime.register(c)
 	return c
 }
@@ -93,13 +94,8 @@ func (p *Program) Bind(b Binding) *Component {
 func moduleConfig(b Binding) wazero.ModuleConfig {
 	config := wazero.NewModuleConfig().WithName("").WithStartFunctions().
 		WithSysWalltime().WithNanotime(monotonic, sys.ClockResolution(1)).
-		WithRandSource(copied{rand.Reader})
-	names := make([]string, 0, len(b.Env))
-	for name := range b.Env {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+		WithRandSource(random)
+	for _, name := range slices.Sorted(maps.Keys(b.Env)) {
 		config = config.WithEnv(name, b.Env[name])
 	}
 	if b.Files != nil {
@@ -107,6 +103,9 @@ func moduleConfig(b Binding) wazero.ModuleConfig {
 	}
 	return config
 }
+
+// random is what guests draw from.
+var random = copied{rand.Reader}
 
 // copied reads for guests. Their memory is written by copying, never by a system call, whose faults are not counted as the guest's.
 type copied struct{ from io.Reader }
@@ -178,7 +177,7 @@ func (c *Component) Close() {
 	}
 	c.lines.close()
 	if s := c.snapshot.Swap(nil); s != nil {
-		s.image.close()
+		c.program.release(s)
 	}
 }
 
@@ -246,11 +245,27 @@ func (c *Component) keepSnapshot(i *instance) error {
 		return err
 	}
 	if !c.snapshot.CompareAndSwap(nil, s) {
-		s.image.close()
+		c.program.release(s)
 		return nil
+	}
+	if key, ok := i.sharedAs(); ok {
+		c.program.offer(s, key)
 	}
 	i.snapshot = s
 	return s.image.cover(&i.memory.region)
+}
+
+// ready is the component's snapshot: its own, or one that it may share; nil before there is one.
+func (c *Component) ready() *snapshot {
+	if s := c.snapshot.Load(); s != nil {
+		return s
+	}
+	s := c.share()
+	if s != nil && !c.snapshot.CompareAndSwap(nil, s) {
+		c.program.release(s)
+		return c.snapshot.Load()
+	}
+	return s
 }
 
 // run is the guest's boundary: whatever goes wrong beyond comes back as an error.

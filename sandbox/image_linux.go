@@ -4,6 +4,7 @@ package sandbox
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -59,17 +60,43 @@ func newImage(content []byte, how ResetMethod) (*image, error) {
 		return nil, err
 	}
 	i := &image{at: at}
-	for done := 0; done < len(content); {
-		n, err := unix.Pwrite(fd, content[done:], at+int64(done))
-		if err != nil {
-			return nil, fmt.Errorf("write snapshot: %w", err)
-		}
-		done += n
+	if err := i.write(fd, content); err != nil {
+		return nil, err
 	}
 	if i.bytes, err = unix.Mmap(fd, at, len(content), unix.PROT_READ, unix.MAP_SHARED); err != nil {
 		return nil, fmt.Errorf("map snapshot: %w", err)
 	}
 	return i, nil
+}
+
+// write leaves out the pages that are zero: a part of the file that nobody has written to reads as zero and takes no memory.
+func (i *image) write(fd int, content []byte) error {
+	page := os.Getpagesize()
+	for begin := 0; begin < len(content); {
+		end := begin
+		for end < len(content) && !zero(content[end:min(end+page, len(content))]) {
+			end = min(end+page, len(content))
+		}
+		for begin < end {
+			n, err := unix.Pwrite(fd, content[begin:end], i.at+int64(begin))
+			if err != nil {
+				return fmt.Errorf("write snapshot: %w", err)
+			}
+			begin += n
+		}
+		begin += page
+	}
+	return nil
+}
+
+func zero(b []byte) bool {
+	for len(b) >= 8 {
+		if binary.NativeEndian.Uint64(b) != 0 {
+			return false
+		}
+		b = b[8:]
+	}
+	return len(bytes.TrimLeft(b, "\x00")) == 0
 }
 
 // cover maps the image privately over the beginning of a region, or copies it there.

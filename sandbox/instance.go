@@ -34,6 +34,7 @@ type instance struct {
 	memory         memory
 	restorer       restorer
 	call           *spin.Call
+	beginning      beginning
 	kept           kept
 	stdout, stderr printer
 
@@ -96,7 +97,7 @@ func (i *instance) start() error {
 		return err
 	}
 	i.arm()
-	if s := c.snapshot.Load(); s != nil {
+	if s := c.ready(); s != nil {
 		i.snapshot = s
 		return i.become(s)
 	}
@@ -116,6 +117,10 @@ func (i *instance) link() (err error) {
 		return &Failure{Kind: OutOfMemory, Text: fmt.Sprintf("the module needs %s of memory to start, its cap is %s; %s", bytesText(need), bytesText(i.memory.cap), memoryKnob)}
 	}
 	config := c.config.WithStdout(&i.stdout).WithStderr(&i.stderr)
+	if c.snapshot.Load() == nil {
+		i.beginning.instance = i
+		config = config.WithRandSource(&i.beginning)
+	}
 	ctx := experimental.WithMemoryAllocator(i.ctx, &i.memory)
 	w, compiled := c.program.runtime.wazero, c.program.compiled
 	if c.binding.Files != nil {

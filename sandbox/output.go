@@ -21,7 +21,8 @@ const MaxLine = 8 << 10
 // printer splits what a guest writes to one stream into lines. It holds one unfinished line and nothing else.
 type printer struct {
 	stream    telemetry.Stream
-	left      int64      // bytes that may still be written; beyond they are counted and lost
+	bound     int64      // bytes that may be written
+	left      int64      // of them; beyond they are counted and lost
 	truncated int64      // bytes lost
 	lines     func(Line) // nil drops the lines
 	partial   []byte     // the unfinished line, at most MaxLine
@@ -29,7 +30,12 @@ type printer struct {
 }
 
 // begin makes it ready for another message.
-func (p *printer) begin(bound int64) { p.left, p.truncated, p.partial = bound, 0, p.partial[:0] }
+func (p *printer) begin(bound int64) {
+	p.bound, p.left, p.truncated, p.partial = bound, bound, 0, p.partial[:0]
+}
+
+// wrote tells whether the guest has written anything since.
+func (p *printer) wrote() bool { return p.left < p.bound || p.truncated > 0 }
 
 // Write implements io.Writer. The guest is told that all was written, whatever became of it.
 func (p *printer) Write(b []byte) (int, error) {

@@ -43,7 +43,7 @@ func together(t *testing.T, c *Component, n int) {
 
 func TestWarmInstances(t *testing.T) {
 	p := scribbler(t)
-	for warm, want := range map[int]int{0: DefaultWarm, 3: 3, -1: 0} {
+	for warm, want := range map[int]int{0: 0, 1: 1, 3: 3} {
 		c := p.Bind(Binding{Warm: warm})
 		if err := c.Check(context.Background()); err != nil {
 			t.Fatal(err)
@@ -99,7 +99,7 @@ func TestBudgetOfWaitingInstances(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close(context.Background()) })
-	p := scribblerOn(t, r)
+	p := programOn(t, r, "scribble")
 	var all []*Component
 	for range 3 * room {
 		c := p.Bind(Binding{})
@@ -132,7 +132,7 @@ func TestPoolHammer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close(context.Background()) })
-	p := scribblerOn(t, r)
+	p := programOn(t, r, "scribble")
 	var components []*Component
 	for range 3 {
 		components = append(components, p.Bind(Binding{Warm: 2}))

@@ -59,8 +59,11 @@ type Program struct {
 	imports  []string
 	memory   uint64 // bytes that an instance needs at least
 
-	references int                   // guarded by Runtime.mu
-	other      wazero.CompiledModule // filed's, nil where it was not used; guarded by Runtime.mu
+	references int // guarded by Runtime.mu
+
+	mu        sync.Mutex
+	snapshots map[snapshotKey]*snapshot // that components share; as many as there are components at most
+	other     wazero.CompiledModule     // filed's, nil where it was not used; guarded by Runtime.mu
 }
 
 // newProgram holds a compiled module against what a guest must export and may import. The bytes are those that compiled was made of: a

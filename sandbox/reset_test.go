@@ -3,11 +3,14 @@ package sandbox
 import (
 	"bytes"
 	"context"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
+	"time"
 
 	"github.com/tenloom/tenloom/tenants"
 )
@@ -37,17 +40,19 @@ func TestNextMessageFindsTheSnapshot(t *testing.T) {
 }
 
 // scribbler compiles the guest that leaves traces wherever it can.
-func scribbler(t *testing.T) *Program {
+func scribbler(t *testing.T) *Program { return program(t, "scribble") }
+
+func program(t *testing.T, guest string) *Program {
 	r, err := New(context.Background(), Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close(context.Background()) })
-	return scribblerOn(t, r)
+	return programOn(t, r, guest)
 }
 
-func scribblerOn(t *testing.T, r *Runtime) *Program {
-	wasm, err := os.ReadFile("testdata/guests/scribble.wasm")
+func programOn(t *testing.T, r *Runtime, guest string) *Program {
+	wasm, err := os.ReadFile("testdata/guests/" + guest + ".wasm")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +108,43 @@ func TestComponentsOfOneProgramShareNoInstance(t *testing.T) {
 			t.Fatalf("%d instances wait", len(c.pool.idle))
 		}
 	}
-	if one.snapshot.Load() == other.snapshot.Load() {
-		t.Fatal("two components have one snapshot")
+	if one.snapshot.Load() != other.snapshot.Load() {
+		t.Fatal("two components that start alike have two snapshots")
+	}
+}
+
+// TestSnapshotIsShared: components that start alike have one snapshot, until the last of them closes.
+func TestSnapshotIsShared(t *testing.T) {
+	dice, scribble := program(t, "dice-start"), scribbler(t)
+	env := map[string]string{"A": "1"}
+	for name, row := range map[string]struct {
+		p          *Program
+		one, other Binding
+		together   bool
+	}{
+		"alike":                        {scribble, Binding{}, Binding{Owner: "b", Timeout: time.Hour}, true},
+		"another environment":          {scribble, Binding{}, Binding{Env: env}, false},
+		"equal environments":           {scribble, Binding{Env: env}, Binding{Env: maps.Clone(env)}, true},
+		"files":                        {scribble, Binding{}, Binding{Files: fstest.MapFS{}}, false},
+		"too little memory":            {scribble, Binding{}, Binding{Memory: 1 << 16}, false},
+		"drawn by chance":              {dice, Binding{Owner: "a"}, Binding{Owner: "b"}, false},
+		"drawn by chance, nobody's":    {dice, Binding{}, Binding{}, false},
+		"drawn by chance for an owner": {dice, Binding{Owner: "a"}, Binding{Owner: "a"}, true},
+	} {
+		one, other := row.p.Bind(row.one), row.p.Bind(row.other)
+		one.Check(context.Background())
+		other.Check(context.Background())
+		s := one.snapshot.Load()
+		if together := s == other.snapshot.Load(); s == nil || together != row.together {
+			t.Errorf("%s: together is %v", name, together)
+		}
+		one.Close()
+		if row.together && s.image.bytes == nil {
+			t.Errorf("%s: the image is gone while a component has it", name)
+		}
+		other.Close()
+		if s.image.bytes != nil || len(row.p.snapshots) > 0 {
+			t.Errorf("%s: the image outlives its components", name)
+		}
 	}
 }

@@ -7,12 +7,15 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// snapshot is a component right after its start: what every message finds. It belongs to one Component, because the start may read the
-// environment.
+// snapshot is a component right after its start: what every message finds. Components that start alike have one together (share.go).
 type snapshot struct {
 	image   *image
 	size    uint64   // bytes of memory
 	globals []uint64 // values of Program.globals
+
+	references int // components that have it; this and what follows under Program.mu
+	offered    bool
+	key        snapshotKey // where offered
 }
 
 // take makes the snapshot of an instance that has started and has seen no message.
@@ -22,7 +25,7 @@ func (i *instance) take() (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &snapshot{image: image, size: size}
+	s := &snapshot{image: image, size: size, references: 1}
 	for _, g := range i.globals {
 		s.globals = append(s.globals, g.Get())
 	}

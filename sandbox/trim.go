@@ -8,9 +8,6 @@ import (
 	"time"
 )
 
-// DefaultWarm is how many instances a component keeps where its Binding says nothing: 1, so that a message after a quiet hour finds one too.
-const DefaultWarm = 1
-
 // An instance that nobody needed for restAfter gives back the pages that it has written, and is closed after idleFor unless it is one of its
 // component's warm ones.
 const (
@@ -78,7 +75,7 @@ func (r *Runtime) squeeze() {
 
 // trim closes the instances that nobody has needed for long, and lets the others rest.
 func (c *Component) trim(now time.Time) {
-	c.discard(c.pool.before(now.Add(-idleFor), max(c.binding.Warm, 0)))
+	c.discard(c.pool.before(now.Add(-idleFor), c.binding.Warm))
 	resting := c.pool.before(now.Add(-restAfter), 0) // a message that comes meanwhile makes an instance of its own
 	for k, i := range resting {
 		if err := c.rest(i); err != nil {

@@ -183,7 +183,7 @@ func (p *platform) load(ctx context.Context, unit *deploy.Unit) error {
 		return err
 	}
 	bound := program.Bind(sandbox.Binding{
-		Host: host, Env: u.Component.Environment, Files: u.Files, Memory: u.Limits.Memory, Timeout: u.Limits.Timeout, Fuel: u.Limits.Fuel, Budget: p.budget,
+		Host: host, Owner: string(u.Tenant), Env: u.Component.Environment, Files: u.Files, Warm: 1, Memory: u.Limits.Memory, Timeout: u.Limits.Timeout, Fuel: u.Limits.Fuel, Budget: p.budget,
 		Output: int64(u.Limits.Output), LogRate: u.Limits.LogRate, Reuse: u.Component.Tool.Isolation == manifest.Reuse,
 		Lines: func(l sandbox.Line) {
 			if l.Platform {

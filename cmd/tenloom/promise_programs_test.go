@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/binary"
+	"log/slog"
 	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/tenloom/tenloom/sandbox"
@@ -13,7 +15,11 @@ import (
 // is there after all were deployed less what the compiled modules take.
 func programsHeap(b *testing.B) float64 {
 	const modules, components = 100, 10_000
-	r := newSandbox(b)
+	r, err := sandbox.New(background, sandbox.Config{Log: slog.New(slog.DiscardHandler), MaxIdle: 1}) // no instance stays, as after a quiet minute
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { r.Close(background) })
 	base := readPages(b, "64k")
 	programs := make([]*sandbox.Program, modules)
 	for i := range programs {
@@ -23,7 +29,10 @@ func programsHeap(b *testing.B) float64 {
 	before := heap()
 	for i := range all {
 		program := open(b, r, distinct(base, i%modules)) // as each deployment does
-		all[i] = program.Bind(sandbox.Binding{Host: &spin.Host{}, Env: map[string]string{"NAME": "value"}})
+		all[i] = program.Bind(sandbox.Binding{Host: &spin.Host{}, Owner: strconv.Itoa(i), Env: map[string]string{"NAME": "value"}})
+		if err := all[i].Check(background); err != nil {
+			b.Fatal(err)
+		}
 	}
 	value := float64(heap()-before) / components
 	for i, c := range all {

@@ -46,6 +46,9 @@ func (c *Call) Begin(a Attributes) {
 	c.calls, c.sent, c.received, c.refused = 0, 0, 0, Refused{}
 }
 
+// Used tells whether the guest has called the host since Begin.
+func (c *Call) Used() bool { return c.calls > 0 }
+
 // Close gives back what the guest left open. The instance must not run with this Call before the next Begin. Close is idempotent.
 func (c *Call) Close() {
 	for _, h := range c.handles.open {
