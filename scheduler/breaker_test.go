@@ -2,6 +2,7 @@ package scheduler_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,10 +15,12 @@ import (
 // doubles decides. Another component of the same tenant has nothing of it, and a new version begins afresh.
 func TestBreaker(t *testing.T) {
 	inBubble(t, scheduler.Config{Slots: 4}, func(b *bubble) {
-		hanging, calls := true, 0
+		var hanging atomic.Bool
+		var calls atomic.Int64
+		hanging.Store(true)
 		h := does(func(ctx context.Context, _ *scheduler.Delivery) scheduler.Result {
-			calls++
-			if hanging {
+			calls.Add(1)
+			if hanging.Load() {
 				after(ctx, 10*time.Second)
 				return scheduler.Result{Outcome: tenants.TimedOut}
 			}
@@ -49,30 +52,30 @@ func TestBreaker(t *testing.T) {
 
 		after(context.Background(), time.Second) // the probe is on its way
 		state(scheduler.BreakerHalfOpen, 5)
-		if calls != 6 {
-			b.t.Errorf("%d calls", calls)
+		if calls.Load() != 6 {
+			b.t.Errorf("%d calls", calls.Load())
 		}
 		b.publish("c", "refused")
 		after(context.Background(), 10*time.Second)
 		state(scheduler.BreakerOpen, 5)
 		after(context.Background(), 1900*time.Millisecond) // twice the backoff: two seconds after the probe, which ended half a second earlier
-		if calls != 7 {
-			b.t.Errorf("%d calls after the second backoff", calls)
+		if calls.Load() != 7 {
+			b.t.Errorf("%d calls after the second backoff", calls.Load())
 		}
 		after(context.Background(), 10*time.Second)
 		after(context.Background(), 5*time.Second) // nothing waits any more: the next message is the probe
 		state(scheduler.BreakerHalfOpen, 5)
-		hanging = false
+		hanging.Store(false)
 		b.publish("c", "probe", "refused")
 		state(scheduler.BreakerClosed, 0)
 		b.publish("c", numbered(10)...)
 		b.ended("a", map[string]int64{"timed_out": 7, "handled": 12, "dropped": 3, "breaker_open": 3})
 
-		hanging = true
+		hanging.Store(true)
 		b.publish("c", numbered(5)...)
 		after(context.Background(), 50*time.Second+time.Millisecond)
 		state(scheduler.BreakerOpen, 5)
-		hanging = false
+		hanging.Store(false)
 		one.Version = "sha256:2"
 		b.apply("a", "app", one, other)
 		b.publish("c", "fresh")

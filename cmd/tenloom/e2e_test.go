@@ -91,6 +91,7 @@ var guests = map[string]string{
 	"v1.wasm":         "../../sandbox/spin/testdata/v1.wasm",
 	"v2.wasm":         "../../sandbox/spin/testdata/v2.wasm",
 	"echo.wasm":       "../../examples/c-echo/echo.wasm",
+	"sleep.wasm":      "testdata/sleep/sleep.wasm",
 }
 
 // writeApp writes an application: the manifest, and each module that it names.
