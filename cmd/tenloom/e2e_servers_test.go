@@ -98,7 +98,7 @@ func TestUpShowsCertificate(t *testing.T) {
 	}{
 		{"write rediss in the place of redis", append([]string{"--redis", "redis://" + server.Addr}, files...)},
 		{"certificate and its key come together", []string{"--redis", server.URL, "--redis-cert", dir + "/app.pem"}},
-		{"--redis-ca: open", []string{"--redis", server.URL, "--redis-ca", dir + "/none.pem"}},
+		{"read authority: open", []string{"--redis", server.URL, "--redis-ca", dir + "/none.pem"}},
 		{"no certificate in PEM form", []string{"--redis", server.URL, "--redis-ca", app + "/spin.toml"}},
 		{"are for a Redis of yours", files},
 		{"does not say what they are", []string{"--redis", "redis://a,b"}},

@@ -38,7 +38,7 @@ func clientRoot() *cobra.Command {
 	root := &cobra.Command{Use: "tenloom", Short: "Run handlers", Long: exitHelp}
 	g := addGlobals(root)
 	g.program = "tenloom" // the test binary looks as if "go run" had started it
-	root.AddCommand(publishCommand(g), subscribeCommand(g), newCommand(g), versionCommand(g))
+	root.AddCommand(publishCommand(g), subscribeCommand(g), newCommand(g), versionCommand(g), configCommand(g))
 	return root
 }
 

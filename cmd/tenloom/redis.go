@@ -33,10 +33,7 @@ func (f *redisFlags) options() (*endpoint.Options, error) {
 		}
 		return nil, nil
 	}
-	main, err := endpoint.Parse(f.url)
-	if err == nil && files != "" {
-		main, err = f.secured(main)
-	}
+	main, err := f.parse()
 	if err == nil {
 		err = lookup(context.Background(), main)
 	}
@@ -46,18 +43,27 @@ func (f *redisFlags) options() (*endpoint.Options, error) {
 	return main, nil
 }
 
+// parse reads the address and the files.
+func (f *redisFlags) parse() (*endpoint.Options, error) {
+	main, err := endpoint.Parse(f.url)
+	if err == nil && f.ca+f.cert+f.key != "" {
+		main, err = f.secured(main)
+	}
+	return main, err
+}
+
 func (f *redisFlags) secured(main *endpoint.Options) (*endpoint.Options, error) {
 	var t endpoint.TLS
 	for _, one := range []struct {
-		flag, file string
+		what, file string
 		pem        *[]byte
-	}{{"--redis-ca", f.ca, &t.CA}, {"--redis-cert", f.cert, &t.Cert}, {"--redis-key", f.key, &t.Key}} {
+	}{{"authority", f.ca, &t.CA}, {"certificate", f.cert, &t.Cert}, {"key", f.key, &t.Key}} {
 		if one.file == "" {
 			continue
 		}
 		text, err := os.ReadFile(one.file)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", one.flag, err)
+			return nil, fmt.Errorf("read %s: %w", one.what, err)
 		}
 		*one.pem = text
 	}
