@@ -26,8 +26,10 @@ type System struct {
 	// Endpoint finds or opens the Redis server at an address and names it; "" is the platform's own server. It returns an error for an
 	// address that can never work; a server that does not answer now is no error.
 	Endpoint func(ctx context.Context, address string) (tenants.EndpointID, error)
-	// Load compiles a unit, binds it to what it may do and runs its initialisation once. It is called for several units at a time, and sets
-	// Isolation and Why.
+	// Shared tells whether other tenants use the same channels of a server, so that a tenant's own names begin with its name there. nil: none.
+	Shared func(on tenants.EndpointID) bool
+	// Load compiles a unit, binds it to what it may do and, unless it was Started before, runs its initialisation once. It is called for two
+	// units at a time, and sets Isolation, Why and Handler.
 	Load func(ctx context.Context, u *Unit) error
 	// Apply makes a version's triggers the application's active ones.
 	Apply func(v *Version) error
@@ -39,11 +41,14 @@ type Unit struct {
 	App       tenants.AppName
 	Version   tenants.VersionID
 	Component *manifest.Component // HostsGiven is false only where version 1 grants its default
-	Wasm      []byte
-	Files     fs.FS // nil where it has none
+	Digest    string              // of its module; "" where a folder is deployed
+	Wasm      []byte              // until it is loaded
+	Started   bool                // the same code was started under the same limits before: the first message may meet what is wrong with it
+	Files     fs.FS               // nil where it has none
 	Limits    tenants.Limits
 	Isolation tenants.Isolation // what its messages find
 	Why       string            // where that is not what the manifest asks for
+	Handler   Handler           // nil where System.Apply knows it by other means
 }
 
 // Version is an application's immutable code and configuration.

@@ -91,13 +91,12 @@ func (rd *reading) mounted(ctx context.Context, c *manifest.Component, files fs.
 	})
 }
 
-// identity becomes a version's name: the SHA-256 of all parts, each headed by what it is and its length.
+// identity becomes a version's name: the SHA-256 of all parts, each headed by what it is and its length. Modules and files are taken by their
+// own SHA-256, so that who knows these needs no more.
 type identity struct{ hash.Hash }
 
-func (id identity) head(what string, size int64) { fmt.Fprintf(id, "%q %d\n", what, size) }
-
 func (id identity) part(what string, content []byte) {
-	id.head(what, int64(len(content)))
+	fmt.Fprintf(id, "%q %d\n", what, len(content))
 	id.Write(content)
 }
 
@@ -115,14 +114,15 @@ func (id identity) manifest(m manifest.Manifest) error {
 
 // file takes a file that has the given size, or had it when it was mounted.
 func (id identity) file(what string, f io.Reader, name string, size int64) error {
-	id.head(what, size)
-	n, err := io.Copy(id, io.LimitReader(f, size+1))
+	sum := sha256.New()
+	n, err := io.Copy(sum, io.LimitReader(f, size+1))
 	if err == nil && n != size {
 		err = hintf("deploy again when it is complete", "changed while it was read")
 	}
 	if err != nil {
 		return fmt.Errorf("/%s: %w", name, err)
 	}
+	id.part(what, sum.Sum(nil))
 	return nil
 }
 

@@ -48,19 +48,20 @@ func (g *Guard) UnmarshalJSON(b []byte) error { return decodeFields(b, g) }
 
 // Deployment says which Versions of an App take traffic, since when, and who wanted it. Only State and Steps change.
 type Deployment struct {
-	ID         DeploymentID    `json:"id"`
-	Tenant     ID              `json:"tenant"`
-	App        AppName         `json:"app"`
-	Weights    []Weight        `json:"weights"`            // one, or two that together make 100
-	Affinity   string          `json:"affinity,omitempty"` // field of a JSON payload whose value keeps to one version; "" means the message id
-	Guard      *Guard          `json:"guard,omitempty"`
-	Actor      string          `json:"actor"`
-	Reason     string          `json:"reason,omitempty"` // at most 1,000 bytes
-	Previous   DeploymentID    `json:"previous,omitempty"`
-	RollbackOf DeploymentID    `json:"rollback_of,omitempty"` // the one that it takes back
-	Created    time.Time       `json:"created"`
-	State      DeploymentState `json:"state"`
-	Steps      []Step          `json:"steps"` // at most 32
+	ID         DeploymentID      `json:"id"`
+	Tenant     ID                `json:"tenant"`
+	App        AppName           `json:"app"`
+	Weights    []Weight          `json:"weights"`            // one, or two that together make 100
+	Affinity   string            `json:"affinity,omitempty"` // field of a JSON payload whose value keeps to one version; "" means the message id
+	Guard      *Guard            `json:"guard,omitempty"`
+	Actor      string            `json:"actor"`
+	Reason     string            `json:"reason,omitempty"` // at most 1,000 bytes
+	Previous   DeploymentID      `json:"previous,omitempty"`
+	RollbackOf DeploymentID      `json:"rollback_of,omitempty"` // the one that it takes back
+	Config     map[string]string `json:"config,omitempty"`      // a mark of each variable's and secret's value when it was made: another value, another mark
+	Created    time.Time         `json:"created"`
+	State      DeploymentState   `json:"state"`
+	Steps      []Step            `json:"steps"` // at most 32
 }
 
 // Check reports all faults as Faults.
@@ -82,6 +83,7 @@ func (d Deployment) Check() error {
 	if d.RollbackOf != "" {
 		checkID(&c, "/rollback_of", d.RollbackOf)
 	}
+	c.count("/config", len(d.Config), maxVariables, "variables and secrets")
 	oneOf(&c, "/state", d.State, DeploymentPending, DeploymentRolling, DeploymentLive, DeploymentFailed, DeploymentRolledBack, DeploymentSuperseded)
 	c.count("/steps", len(d.Steps), maxSteps, "steps")
 	return c.err()

@@ -112,3 +112,20 @@ func lines(c *checker, pointer string, list []string, most int) {
 		c.required(fmt.Sprintf("%s/%d", pointer, i), s, most)
 	}
 }
+
+// Subscribed is the target that a tenant means on a server that it shares: the name as it stands where MaySubscribe grants that, otherwise
+// the tenant's own, "<tenant>:" and the name. So no name that a manifest holds is another tenant's.
+func (g Grants) Subscribed(tenant ID, target Target) Target {
+	if !g.MaySubscribe(tenant, target) {
+		target.Name = string(tenant) + ":" + target.Name
+	}
+	return target
+}
+
+// Published is the channel that a tenant means on a server that it shares, by the rule of Subscribed.
+func (g Grants) Published(tenant ID, channel string) string {
+	if !g.MayPublish(tenant, channel) {
+		channel = string(tenant) + ":" + channel
+	}
+	return channel
+}
