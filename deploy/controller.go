@@ -3,7 +3,6 @@ package deploy
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"runtime"
 	"sync"
@@ -12,20 +11,21 @@ import (
 	"github.com/tenloom/tenloom/deploy/manifest"
 	"github.com/tenloom/tenloom/tenants"
 	"github.com/tenloom/tenloom/tenants/store"
+	"github.com/tenloom/tenloom/tenants/store/artifact"
 )
 
 // Config is what a Controller has at hand. All functions are called from many goroutines at once.
 type Config struct {
 	Store     *store.Store
-	Artifacts Artifacts
+	Artifacts *artifact.Store
 	Dir       string       // of components' files as guests see them; it holds nothing that cannot be made again
 	Log       *slog.Logger // default: nowhere
 
 	// System is the running system as one app of a tenant sees it. Policy is set already; Apply is not used.
 	System func(ctx context.Context, s Scope) (System, error)
-	// Switch makes these the whole set of an app's triggers; none removes the app. It takes effect at once for all messages that come
-	// later, or not at all.
-	Switch func(tenant tenants.ID, app tenants.AppName, triggers []Bound) error
+	// Switch makes these the whole set of an app's triggers; none removes the app. paused is why none of them is subscribed, "" where they are.
+	// It takes effect at once for all messages that come later, or not at all.
+	Switch func(tenant tenants.ID, app tenants.AppName, triggers []Bound, paused string) error
 	// Hold subscribes to targets ahead of triggers, and returns when the server has acknowledged all of them, with what gives them up again.
 	Hold func(ctx context.Context, on tenants.EndpointID, targets []tenants.Target) (release func(), err error)
 	// Drain returns when every invocation that had begun before the call has ended.
@@ -43,18 +43,6 @@ type Scope struct {
 	App      tenants.AppName
 	Manifest *manifest.Manifest
 	Policy   tenants.Policy
-}
-
-// Artifacts keeps what versions are made of, by digest, and verifies it on the way in and out.
-type Artifacts interface {
-	// Put stores what has this digest and at most so many bytes.
-	Put(ctx context.Context, digest string, from io.Reader, most int64) (int64, error)
-	// Size tells how many bytes an artifact has, and whether it is there.
-	Size(ctx context.Context, digest string) (n int64, there bool, err error)
-	// Get opens an artifact.
-	Get(ctx context.Context, digest string) (io.ReadCloser, error)
-	// Read returns a whole artifact of at most so many bytes.
-	Read(ctx context.Context, digest string, most int64) ([]byte, error)
 }
 
 // Actor is who asks for a change, as the audit log names them.

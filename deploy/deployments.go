@@ -207,7 +207,7 @@ func (c *Controller) takeOver(ctx context.Context, o *operation, a *app, key app
 		return err
 	}
 	before := a.running()
-	was, is := before.active(have, owner), next.active(have, owner)
+	was, is := before.setting(have, owner), next.setting(have, owner)
 	o.note("subscribing", "")
 	release, err := c.hold(ctx, is, was)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tenloom/tenloom/deploy/manifest"
 	"github.com/tenloom/tenloom/tenants"
+	"github.com/tenloom/tenloom/tenants/store/artifact"
 )
 
 // recent keeps the artifacts that were read last, so that apps of one module read it once. What is beyond its bound is forgotten, the oldest
@@ -32,7 +33,7 @@ type recent struct {
 // maxRecent bounds the bytes of recent; an artifact that is larger alone is not kept.
 const maxRecent = 32 << 20
 
-func (r *recent) read(ctx context.Context, from Artifacts, digest string, most int64) ([]byte, error) {
+func (r *recent) read(ctx context.Context, from *artifact.Store, digest string, most int64) ([]byte, error) {
 	r.mu.Lock()
 	have, ok := r.all[digest]
 	r.mu.Unlock()

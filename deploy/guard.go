@@ -68,7 +68,7 @@ func (c *Controller) giveBack(ctx context.Context, key appKey, r *rollout, why s
 	if err != nil {
 		return err
 	}
-	if err := c.switchTo(key, next.active(have, owner)); err != nil {
+	if err := c.switchTo(key, next.setting(have, owner)); err != nil {
 		return err
 	}
 	if err := c.writeBack(ctx, next, r, why); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/tenloom/tenloom/tenants/store"
 )
 
-// PauseApp unsubscribes all of an app's triggers until ResumeApp. What waits for them is dropped, with the reason "removed".
+// PauseApp unsubscribes all of an app's triggers until ResumeApp. What waits for them already is handled.
 func (c *Controller) PauseApp(ctx context.Context, by Actor, t tenants.ID, ref, reason string) (tenants.App, error) {
 	return c.adjust(ctx, by, tenants.PauseApp, t, ref, "", func(a *tenants.App) error {
 		a.Paused, a.PausedReason = true, reason
@@ -26,7 +26,8 @@ func (c *Controller) ResumeApp(ctx context.Context, by Actor, t tenants.ID, ref 
 	})
 }
 
-// PauseTrigger unsubscribes one of an app's triggers until ResumeTrigger, or store.ErrNotFound where what is live has no such trigger.
+// PauseTrigger unsubscribes one of an app's triggers until ResumeTrigger, or store.ErrNotFound where what is live has no such trigger. What waits
+// for it is dropped, with the reason "removed".
 func (c *Controller) PauseTrigger(ctx context.Context, by Actor, t tenants.ID, ref, trigger string) (tenants.App, error) {
 	return c.adjust(ctx, by, tenants.PauseTrigger, t, ref, trigger, func(a *tenants.App) error {
 		if slices.Contains(a.PausedTriggers, trigger) {
@@ -96,7 +97,7 @@ func (c *Controller) follow(ctx context.Context, key appKey, a *app) (tenants.Ap
 			return have, err
 		}
 	}
-	return have, c.switchTo(key, a.running().active(have, owner))
+	return have, c.switchTo(key, a.running().setting(have, owner))
 }
 
 // recall loads what is live of an app by the store and does not run here: its tenant was suspended, or it could not be brought back.
@@ -221,7 +222,7 @@ func (c *Controller) remove(ctx context.Context, key appKey) error {
 		return err
 	}
 	defer a.leave()
-	if err := c.switchTo(key, nil); err != nil {
+	if err := c.switchTo(key, setting{}); err != nil {
 		return err
 	}
 	c.retire(a.set(nil))

@@ -141,7 +141,7 @@ func (c *Controller) revived(all []*revival) (done Restored) {
 	for _, r := range all {
 		key := appKey{r.tenant.ID, r.app.Name}
 		if r.err == nil && r.live != nil {
-			r.err = c.switchTo(key, r.live.active(r.app, r.tenant))
+			r.err = c.switchTo(key, r.live.setting(r.app, r.tenant))
 		}
 		if r.err != nil {
 			done.Failed = append(done.Failed, fmt.Sprintf("%s/%s: %v", key.tenant, key.name, r.err))

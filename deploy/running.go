@@ -92,24 +92,43 @@ func newRollout(d tenants.Deployment, versions []*opened) (*rollout, error) {
 	return r, nil
 }
 
-// active are the triggers of a rollout that are to be subscribed: none of a paused app, and not those that are paused.
-func (r *rollout) active(a tenants.App, t tenants.Tenant) []Bound {
-	if r == nil || a.Paused || a.Deleting || t.State != tenants.TenantActive {
-		return nil
+// setting is what the running system is to do for an app.
+type setting struct {
+	bound  []Bound
+	paused string // why none of them is subscribed; "" where they are
+}
+
+// setting is a rollout with what people want of its app and its tenant beside it.
+func (r *rollout) setting(a tenants.App, t tenants.Tenant) (s setting) {
+	if r == nil || a.Deleting || t.State == tenants.TenantDeleting {
+		return s
 	}
-	return slices.DeleteFunc(slices.Clone(r.bound), func(b Bound) bool { return slices.Contains(a.PausedTriggers, b.ID) })
+	switch {
+	case t.State == tenants.TenantSuspended:
+		s.paused = "the tenant is suspended"
+	case a.Paused:
+		s.paused = "paused"
+		if a.PausedReason != "" {
+			s.paused += ": " + a.PausedReason
+		}
+	}
+	s.bound = slices.DeleteFunc(slices.Clone(r.bound), func(b Bound) bool { return slices.Contains(a.PausedTriggers, b.ID) })
+	return s
 }
 
 // hold subscribes to the targets of triggers that others do not have, and returns when the servers have acknowledged them.
-func (c *Controller) hold(ctx context.Context, next, now []Bound) (release func(), err error) {
+func (c *Controller) hold(ctx context.Context, next, now setting) (release func(), err error) {
+	if next.paused != "" {
+		return func() {}, nil
+	}
 	fresh := map[tenants.EndpointID]map[tenants.Target]bool{}
-	for _, b := range next {
+	for _, b := range next.bound {
 		if fresh[b.Endpoint] == nil {
 			fresh[b.Endpoint] = map[tenants.Target]bool{}
 		}
 		fresh[b.Endpoint][b.Target] = true
 	}
-	for _, b := range now {
+	for _, b := range now.bound {
 		delete(fresh[b.Endpoint], b.Target)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.config.SubscribeWait)
@@ -160,9 +179,9 @@ func (c *Controller) retire(r *rollout) {
 	})
 }
 
-// switchTo makes a rollout take the traffic, or nothing where it is nil.
-func (c *Controller) switchTo(key appKey, bound []Bound) error {
-	if err := c.config.Switch(key.tenant, key.name, bound); err != nil {
+// switchTo has the running system do what is to be done for an app.
+func (c *Controller) switchTo(key appKey, s setting) error {
+	if err := c.config.Switch(key.tenant, key.name, s.bound, s.paused); err != nil {
 		return fmt.Errorf("switch %s/%s: %w", key.tenant, key.name, err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/tenloom/tenloom/deploy/manifest"
 	"github.com/tenloom/tenloom/tenants"
+	"github.com/tenloom/tenloom/tenants/store/artifact"
 )
 
 // MaxManifest is the size of a manifest's text above which it is refused: 256 KiB.
@@ -80,17 +82,17 @@ func (k *checking) artifact(ctx context.Context, digest string, keys ...string) 
 	if n, known := k.sizes[digest]; known {
 		return n, nil
 	}
-	n, there, err := k.c.config.Artifacts.Size(ctx, digest)
-	if err != nil {
-		return 0, err
-	}
-	if !there {
+	info, err := k.c.config.Artifacts.Stat(ctx, digest)
+	if errors.Is(err, artifact.ErrNotFound) {
 		k.missing = true
 		k.add("missing", digest+" was not uploaded", keys...)
 		return 0, nil
 	}
-	k.sizes[digest] = n
-	return n, nil
+	if err != nil {
+		return 0, err
+	}
+	k.sizes[digest] = info.Size
+	return info.Size, nil
 }
 
 // draft reads a source and looks whether its parts are there, without opening them.
