@@ -25,6 +25,9 @@ type queue struct {
 	late     runs // of those that have lasted too long: nothing is left of them but the delivery that they are at
 	weight   int  // of the tenants that have work
 
+	generation *generation   // of the runs that begin now; nil before the first
+	older      []*generation // those that Settle waits for
+
 	unfinished map[*triggerQueue]*Unfinished // while stopping
 
 	later func(d time.Duration, f func(now time.Time)) *time.Timer // calls f under the lock; nil where nothing needs it

@@ -35,6 +35,7 @@ type run struct {
 
 	in         *runs
 	prev, next *run
+	generation *generation
 }
 
 const taken = maxRun + 1 // above every index
@@ -134,6 +135,7 @@ func (q *queue) next(r *run, now time.Time) bool {
 	t.running++
 	tenant.running++
 	q.runs.add(r)
+	q.join(r)
 	if r.probe {
 		q.settleAll(t.breaker, now)
 	} else {
@@ -186,6 +188,7 @@ func (q *queue) done(r *run, now time.Time) {
 	t := r.trigger
 	q.takeBack(r, now)
 	r.in.remove(r)
+	r.generation.leave()
 	if r.begun > 0 {
 		each := max(r.took/time.Duration(r.begun), time.Nanosecond)
 		if t.estimate == 0 {
