@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tenloom/tenloom/tenants"
+	redisendpoint "github.com/tenloom/tenloom/tenants/endpoint"
 	"github.com/tenloom/tenloom/tenants/endpoint/redistest"
 )
 
@@ -26,6 +27,8 @@ type ledger struct {
 	lost  int
 	twice int // or out of order
 	came  int
+	at    map[string]time.Time // when the last one came
+	holes [][2]time.Time       // between which something was lost
 }
 
 func (l *ledger) note(f frame) {
@@ -40,8 +43,12 @@ func (l *ledger) note(f frame) {
 	l.came++
 	switch {
 	case n > last:
-		l.lost += n - last - 1
-		l.last[key] = n
+		now := time.Now()
+		if n > last+1 {
+			l.lost += n - last - 1
+			l.holes = append(l.holes, [2]time.Time{l.at[key], now})
+		}
+		l.last[key], l.at[key] = n, now
 	default:
 		l.twice++
 	}
@@ -65,7 +72,7 @@ func (l *ledger) count() int {
 	return l.came
 }
 
-func newLedger() *ledger { return &ledger{last: map[string]int{}} }
+func newLedger() *ledger { return &ledger{last: map[string]int{}, at: map[string]time.Time{}} }
 
 // crowd publishes numbers on channels of its own, from several sides, until stop.
 type crowd struct {
@@ -534,4 +541,49 @@ func TestChangedPassword(t *testing.T) {
 	})
 	r.use(t, s.As("app", "new"))
 	w.awaitAll(Active)
+}
+
+// TestHandoverOverMutualTLS replaces connections to a server of a private authority that asks for a certificate, under publishers.
+func TestHandoverOverMutualTLS(t *testing.T) {
+	ca, err := redistest.NewCA(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := redistest.StartMutual(t, ca)
+	cert, key, err := ca.Client("hub", time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := redisendpoint.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options, err := plain.With(func(c *redisendpoint.Config) {
+		c.TLS.CA, c.TLS.Cert, c.TLS.Key = ca.PEM(), cert, key
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := options.Client(nil)
+	defer client.Close()
+	w := watchEndpoint(t, Endpoint{Dial: options.Subscriber, Publish: func(ctx context.Context, channel string, payload []byte) error {
+		return client.Publish(ctx, channel, payload).Err()
+	}}, 0)
+	l := newLedger()
+	w.note = l.note
+	w.Add(channel("c0.0"))
+	w.awaitAll(Active)
+	crowd := publishing(t, s, "c", 1, 1)
+	for range 5 {
+		before := l.count()
+		w.await("traffic", func() bool { return l.count() > before+200 })
+		if err := w.Renew(t.Context(), "certificate"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := crowd.stop()["c0.0"]
+	w.await("the last message", func() bool { return l.reached(map[string]int{"m|c0.0": n}) })
+	if g := w.interruptions(); l.lost != 0 || l.twice != 0 || len(g) != 0 {
+		t.Errorf("%d lost, %d twice, gaps %+v", l.lost, l.twice, g)
+	}
 }
