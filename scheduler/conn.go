@@ -27,10 +27,11 @@ type conn struct {
 	fence   atomic.Pointer[fence] // of the handover that it takes part in; written by the handover
 
 	in        *frameReader
-	frames    []frame // of the read being handled; reused
-	heard     uint64  // the last heartbeat message that came; the reader's
-	reached   *fence  // that sort has come to; the reader's
-	published uint64  // heartbeat messages by the last tend; the reader's
+	frames    []frame  // of the read being handled; reused
+	patterns  [][]byte // that a cover's message serves; reused
+	heard     uint64   // the last heartbeat message that came; the reader's
+	reached   *fence   // that sort has come to; the reader's
+	published uint64   // heartbeat messages by the last tend; the reader's
 
 	alive     atomic.Int64 // Unix time in ns when the last byte came
 	busy      atomic.Int64 // ns in which the reader had something to do
@@ -188,6 +189,8 @@ func (c *conn) handle(now time.Time) error {
 			switch c.sort(f) {
 			case keep:
 				n++
+			case spread:
+				n = c.spread(now, n)
 			case fencing:
 				c.hand(now, n)
 				n = 0
@@ -215,6 +218,7 @@ type verdict uint8
 const (
 	drop    verdict = iota
 	keep            // hand it over
+	spread          // it came for a cover: hand it over once for each pattern that it serves
 	fencing         // it is the fence of the handover under way
 )
 
@@ -227,7 +231,26 @@ func (c *conn) sort(f *frame) verdict {
 		c.discarded.Add(1)
 		return drop
 	}
+	if f.kind == 'p' && c.subscription.t.spreads.Load() {
+		var covered bool
+		if c.patterns, covered = c.subscription.expand(f, c.patterns[:0]); covered {
+			return spread
+		}
+	}
 	return keep
+}
+
+// spread puts a frame for each of c.patterns in the place of the one at n.
+func (c *conn) spread(now time.Time, n int) int {
+	f := c.frames[n]
+	for _, f.pattern = range c.patterns {
+		if n == len(c.frames) {
+			n = c.room(now, n)
+		}
+		c.frames[n] = f
+		n++
+	}
+	return n
 }
 
 // heed takes a message on a reserved channel: of this hub, another hub, or somebody who plays tricks.

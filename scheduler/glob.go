@@ -1,18 +1,25 @@
 package scheduler
 
+// maxStars is how many stars with something behind them Redis follows (since 6.2.16, 7.2.6 and 7.4.1): a pattern with more matches nothing.
+const maxStars = 1000
+
 // Match tells whether a channel matches a pattern by Redis' own rules (PSUBSCRIBE: "?" one byte, "*" any bytes, "[a-c]", "[^a]", "\" takes
-// the next byte literally). Like Redis it compares bytes, and forgives a class that is not closed.
-func Match(pattern, s string) bool {
+// the next byte literally). Like Redis it compares bytes, forgives a class that is not closed, and lets the empty channel match no pattern but
+// the empty one, not even "*". Its time is at most the product of the two lengths.
+func Match[S string | []byte](pattern string, s S) bool {
+	if len(s) == 0 {
+		return pattern == ""
+	}
 	for len(pattern) > 0 {
 		switch pattern[0] {
 		case '*':
-			return matchStar(pattern, s)
+			return matchStar(pattern, s, 1)
 		case '?':
-			if s == "" {
+			if len(s) == 0 {
 				return false
 			}
 		case '[':
-			if s == "" {
+			if len(s) == 0 {
 				return false
 			}
 			rest, ok := matchClass(pattern[1:], s[0])
@@ -25,22 +32,25 @@ func Match(pattern, s string) bool {
 			if pattern[0] == '\\' && len(pattern) > 1 {
 				pattern = pattern[1:]
 			}
-			if s == "" || pattern[0] != s[0] {
+			if len(s) == 0 || pattern[0] != s[0] {
 				return false
 			}
 		}
 		pattern, s = pattern[1:], s[1:]
 	}
-	return s == ""
+	return len(s) == 0
 }
 
 // matchStar needs no more than one place to come back to: the last star, since what stands before it has matched already.
-func matchStar(pattern, s string) bool {
+func matchStar[S string | []byte](pattern string, s S, nesting int) bool {
 	for len(pattern) > 0 && pattern[0] == '*' {
 		pattern = pattern[1:]
 	}
 	if pattern == "" {
 		return true
+	}
+	if nesting > maxStars {
+		return false
 	}
 	segment, rest := cutStar(pattern)
 	for i := 0; i <= len(s); i++ {
@@ -54,7 +64,7 @@ func matchStar(pattern, s string) bool {
 			}
 			continue
 		}
-		return matchStar(rest, s[i+used:]) // the leftmost place leaves the most for what follows
+		return matchStar(rest, s[i+used:], nesting+1) // the leftmost place leaves the most for what follows
 	}
 	return false
 }
@@ -75,7 +85,7 @@ func cutStar(pattern string) (segment, rest string) {
 }
 
 // matchPrefix matches a pattern without stars at the beginning of s and returns how many bytes it took.
-func matchPrefix(pattern, s string) (int, bool) {
+func matchPrefix[S string | []byte](pattern string, s S) (int, bool) {
 	used := 0
 	for len(pattern) > 0 {
 		if used == len(s) {

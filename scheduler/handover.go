@@ -362,7 +362,7 @@ func (t *targets) withdraw(m transfer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m.old.subscription.frozen &^= m.slots
-	for x := range t.in(m.slots) {
+	for x := range t.wired(m.slots) {
 		m.old.subscription.mark(x)
 	}
 	m.new.subscription.release(m.slots)
@@ -387,8 +387,8 @@ func (t *targets) adopt(m transfer, now time.Time) {
 			continue
 		}
 		switch {
-		case s.has(x):
-			t.subscribed(s, x, now)
+		case s.serves(x):
+			t.activate(x, now)
 		case x.refused&s.bit != 0:
 			t.rejected(x, s.reasons[x], now)
 		case x.state == Active:

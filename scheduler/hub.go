@@ -99,6 +99,7 @@ func newHub(e Endpoint, c hubConfig) *hub {
 		h.control = controlName()
 	}
 	h.targets = newTargets(h.control)
+	h.targets.covering.off = e.OncePerPatterns // the message would come for one of those that match, which may not be a cover
 	return h
 }
 

@@ -74,7 +74,7 @@ func (s *subscription) serve(slots uint64) {
 	s.slots |= slots
 	s.served |= slots
 	var patterns, alone []*target
-	for x := range s.t.in(slots) {
+	for x := range s.t.wired(slots) {
 		switch {
 		case x.alone:
 			alone = append(alone, x)
@@ -94,7 +94,7 @@ func (s *subscription) serve(slots uint64) {
 func (s *subscription) release(slots uint64) {
 	s.slots &^= slots
 	s.frozen &^= slots
-	for x := range s.t.in(slots) {
+	for x := range s.t.wired(slots) {
 		s.mark(x)
 	}
 }
@@ -122,7 +122,18 @@ func (s *subscription) wants(x *target) bool {
 	case s.frozen>>x.slot&1 == 1:
 		return x.held&s.bit != 0
 	}
-	return x.refs > 0 && x.offered && s.slots>>x.slot&1 == 1
+	if s.slots>>x.slot&1 == 0 {
+		return false
+	}
+	if x.slot == patternSlot {
+		if c := s.t.coverOf(x); c != nil {
+			return s.needs(c)
+		}
+		if c := s.t.covering.of[x]; c != nil { // until the cover is there, it stays as it is
+			return x.refs > 0 && x.held&s.bit != 0 && !s.has(c.target)
+		}
+	}
+	return x.refs > 0 && x.offered
 }
 
 // settled tells whether nothing is to be asked about x now. The caller holds mu.
@@ -311,6 +322,9 @@ func (s *subscription) acked(a *ask, r reply, now time.Time) error {
 	} else {
 		x.held &^= s.bit
 		s.t.forget(x)
+		if x.slot == patternSlot {
+			s.t.settle(now)
+		}
 	}
 	s.mark(x)
 	if a.next++; a.next == len(a.members) {
@@ -324,10 +338,21 @@ func (t *targets) subscribed(s *subscription, x *target, now time.Time) {
 	if x == t.control {
 		return
 	}
-	x.alone = false
-	if t.of[x.slot].subscription != s || x.refs == 0 {
+	if c := t.coverOf(x); c != nil {
+		t.covered(s, c, now)
 		return
 	}
+	x.alone = false
+	if x.slot == patternSlot {
+		t.settle(now)
+	}
+	if t.of[x.slot].subscription == s && x.refs > 0 {
+		t.activate(x, now)
+	}
+}
+
+// activate notes that messages for x come. The caller holds mu.
+func (t *targets) activate(x *target, now time.Time) {
 	t.found(x, now)
 	if x.state != Active {
 		x.set(Active, "", now)
@@ -377,6 +402,8 @@ func (s *subscription) refuse(x *target, text string, now time.Time) {
 	case x == s.t.control:
 		s.t.news.control = text
 		s.t.tell()
+	case s.t.coverOf(x) != nil:
+		s.t.disallow(s.t.coverOf(x))
 	case s.t.of[x.slot].subscription == s:
 		s.t.rejected(x, text, now)
 	default:

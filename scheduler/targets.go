@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tenloom/tenloom/tenants"
@@ -20,7 +21,7 @@ const (
 )
 
 // slots are equal shares of an endpoint's names, and what moves between connections. A name's slot follows from the name, so that it is
-// asked for on one connection alone, however often it comes and goes. All patterns are in one slot, because they share covering patterns.
+// asked for on one connection alone, however often it comes and goes. All patterns are in one slot of their own, because they share covers.
 const (
 	slots       = 64
 	allSlots    = ^uint64(0)
@@ -33,7 +34,7 @@ func slotOf(t tenants.Target) uint8 {
 	if t.Kind != tenants.Exact {
 		return patternSlot
 	}
-	return uint8(maphash.String(slotSeed, t.Name) % slots)
+	return 1 + uint8(maphash.String(slotSeed, t.Name)%(slots-1))
 }
 
 // slot is where the frame's target is.
@@ -41,7 +42,7 @@ func (f *frame) slot() uint8 {
 	if f.kind == 'p' {
 		return patternSlot
 	}
-	return uint8(maphash.Bytes(slotSeed, f.channel) % slots)
+	return 1 + uint8(maphash.Bytes(slotSeed, f.channel)%(slots-1))
 }
 
 // targets is what is wanted of one Endpoint, counted by reference, and how it stands. The map is as large as the set of targets that triggers
@@ -50,7 +51,8 @@ func (f *frame) slot() uint8 {
 // It is shared by callers of Add, Remove and States, and by the writers and readers of the endpoint's connections, each through its subscription.
 // Each holds mu for a moment and does no I/O under it.
 type targets struct {
-	fresh chan struct{} // capacity 1: there is something to announce
+	fresh   chan struct{} // capacity 1: there is something to announce
+	spreads atomic.Bool   // there are covers; looked at for each message
 
 	mu            sync.Mutex
 	all           [slots]map[tenants.Target]*target // by slot
@@ -60,6 +62,7 @@ type targets struct {
 	of            [slots]*lane
 	sizes         [slots]int // targets that are referenced
 	againAt       time.Time
+	covering      covering
 	stopped       bool
 	news          news
 }
@@ -100,6 +103,7 @@ func newTargets(control string) *targets {
 	if control != "" {
 		t.control = &target{Target: tenants.Target{Name: control}, refs: 1, offered: true, alone: true}
 	}
+	t.covering.covers, t.covering.of, t.covering.refused = map[string]*cover{}, map[*target]*cover{}, map[string]bool{}
 	l := t.join()
 	l.slots = allSlots
 	for i := range t.of {
@@ -146,12 +150,13 @@ func (t *targets) add(name tenants.Target, now time.Time) {
 	}
 	if x.refs++; x.refs == 1 {
 		t.sizes[x.slot]++
-		if s := t.of[x.slot].subscription; x.state == Active && (s == nil || !s.has(x)) {
+		if s := t.of[x.slot].subscription; x.state == Active && (s == nil || !s.has(x)) { // not served by a cover, which it left
 			x.set(Pending, "", now) // it is being given up, and asked for again after that
 		}
 		if t.stopped {
 			x.set(Closed, "the endpoint is closed", now)
 		}
+		t.arrange(x, now)
 	}
 	if x.offered && x.state == Rejected {
 		x.refused = 0
@@ -173,6 +178,9 @@ func (t *targets) remove(name tenants.Target, now time.Time) {
 	}
 	t.sizes[x.slot]--
 	t.found(x, now)
+	if x.Kind == tenants.Pattern {
+		t.depart(x, now)
+	}
 	t.mark(x)
 	t.forget(x)
 }
@@ -199,6 +207,10 @@ func (t *targets) mark(x *target) {
 
 // forget removes x from the map once nobody wants it and no server has it. The caller holds mu.
 func (t *targets) forget(x *target) {
+	if c := t.coverOf(x); c != nil {
+		t.dismiss(c)
+		return
+	}
 	if x.refs == 0 && x.held|x.busy == 0 && t.all[x.slot][x.Target] == x {
 		delete(t.all[x.slot], x.Target)
 	}
@@ -264,7 +276,7 @@ func (t *targets) end(s *subscription, alive, now time.Time, cause string, wante
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s.close(alive, cause)
-	for x := range t.in(s.served) {
+	for x := range t.wired(s.served) {
 		x.leave(s)
 		t.forget(x)
 	}
@@ -372,6 +384,7 @@ func (t *targets) again(now time.Time) {
 		t.control.refused = 0
 		t.mark(t.control)
 	}
+	clear(t.covering.refused)
 	for x := range t.in(allSlots) {
 		if x.refused != 0 {
 			x.refused = 0
