@@ -258,6 +258,8 @@ func TestHandoverWithoutFence(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			before := l.count() // what is lost shows at the next message
+			w.await("traffic", func() bool { return l.count() > before+100 })
 			want := map[string]int{}
 			for name, n := range crowd.stop() {
 				want["m|"+name] = n

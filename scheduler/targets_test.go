@@ -368,6 +368,7 @@ func TestActiveAfterItsOwnAck(t *testing.T) {
 // TestAsksAreBounded lets a server execute nothing.
 func TestAsksAreBounded(t *testing.T) {
 	w := &wire{t: t, targets: newTargets(""), redis: &redisModel{}}
+	w.targets.covering.off = true
 	w.reconnect()
 	for i := range 2 * maxAsks { // channels and patterns in turn, so that each needs a command
 		w.targets.add(tenants.Target{Kind: tenants.Kind(i % 2), Name: fmt.Sprint("n", i)}, epoch)
