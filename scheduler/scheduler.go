@@ -40,7 +40,6 @@ type Scheduler struct {
 	queue  queue
 	waking bool          // a worker is between wake and its first look; under queue.mu
 	idle   []*worker     // made before and free now; under queue.mu, as many as slots at most
-	made   []*worker     // all of them; under queue.mu, as many as slots at most
 	rest   chan struct{} // capacity 1: the last slot became free, or an await that saw so passes it on
 	pool   *ants.Pool
 

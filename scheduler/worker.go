@@ -43,8 +43,6 @@ type worker struct {
 	opened   *version // what session belongs to
 	task     func()   // w.work, made once so that a submit allocates nothing
 	now      time.Time
-	working  bool   // it has a slot; under queue.mu
-	rounds   uint64 // runs that it has ended, without any session of theirs; under queue.mu
 }
 
 // wake takes a free slot, if work waits that may run. The caller holds the queue's lock and submits the returned worker after releasing it.
@@ -60,12 +58,10 @@ func (s *Scheduler) wake() *worker {
 	if n := len(s.idle); n > 0 {
 		w := s.idle[n-1]
 		s.idle = s.idle[:n-1]
-		w.working = true
 		return w
 	}
-	w := &worker{s: s, working: true}
+	w := &worker{s: s}
 	w.task = w.work
-	s.made = append(s.made, w)
 	return w
 }
 
@@ -94,12 +90,10 @@ func (w *worker) work() {
 		w.handle()
 
 		q.mu.Lock()
-		w.rounds++
 		q.done(&w.run, w.now)
 	}
 	w.forget()
 	q.busy--
-	w.working = false
 	s.idle = append(s.idle, w) // from the unlock on another goroutine may use it
 	s.quiet()
 	q.mu.Unlock()
