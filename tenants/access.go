@@ -96,7 +96,7 @@ type rule struct {
 	bound    bool // it is about the tenant, and a token that is bound to an App may do it all the same
 	writes   bool // it changes something: refused while the tenant is suspended, and audited
 	often    bool // it changes something, but comes too often for the audit log, or is told there by what follows it
-	person   bool // no token may do it
+	person   bool // no token may do it but an operator's
 	payloads bool // it shows what tenants' messages or handlers hold: audited where an operator does it
 	own      bool // who started the thing may do it whatever their Role
 }
@@ -285,7 +285,7 @@ func (r rule) inScope(p Principal, a Action, on Resource) bool {
 	if !p.Token {
 		return true
 	}
-	if r.person || p.App != "" && !r.bound && !(r.perApp && on.App != "") {
+	if r.person && !p.Operator || p.App != "" && !r.bound && !(r.perApp && on.App != "") {
 		return false
 	}
 	return len(p.Scopes) == 0 || slices.ContainsFunc(p.Scopes, func(s Scope) bool { return s.covers(a) })

@@ -15,7 +15,7 @@ const module = "github.com/tenloom/tenloom/"
 // arrows say which rooms of the house a room may know, beside its own sub-rooms. A room that is not listed may know none.
 var arrows = []struct{ room, may, why string }{
 	{"cmd/tenloom", "*", "it wires every room"},
-	{"deploy/api", "deploy scheduler secrets telemetry tenants tenants/store tenants/store/artifact", "it shows and steers the running system"},
+	{"deploy/api", "deploy scheduler secrets telemetry tenants tenants/store tenants/store/artifact tenants/store/kv", "it shows and steers the running system"},
 	{"deploy", "deploy/manifest tenants tenants/store tenants/store/artifact", "it reaches the running system through functions that cmd gives it"},
 	{"deploy/manifest", "tenants", "a manifest is data"},
 	{"scheduler", "telemetry tenants", "it is given sockets and handlers"},

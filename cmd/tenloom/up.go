@@ -267,6 +267,7 @@ func serve(l net.Listener, p *platform, serving *atomic.Bool, log *slog.Logger) 
 		ReadHeaderTimeout: api.ReadHeaderTimeout, IdleTimeout: api.IdleTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		Handler: api.Handler(api.Config{
 			Scheduler: p.scheduler, Recorder: p.recorder, Log: log, Build: apiBuild(),
+			Local: &tenants.Principal{Subject: "local", Tenant: tenants.Demo, Role: tenants.Owner},
 			Known: func(id tenants.ID) bool { return id == tenants.Demo },
 			Server: func(id tenants.ID, address, channel string) (api.Server, error) {
 				return p.servers.find(p.scheduler.Triggers(id), address, channel)

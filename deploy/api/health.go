@@ -8,16 +8,17 @@ import (
 )
 
 // health says that the process answers; it depends on nothing.
-func (s *server) health(w http.ResponseWriter, _ *http.Request) {
-	plainText(w, http.StatusOK)
-	fmt.Fprintln(w, "ok")
+func (s *server) health(c *call) error {
+	plainText(c.w, http.StatusOK)
+	fmt.Fprintln(c.w, "ok")
+	return nil
 }
 
 // ready answers 200 when everything that messages need is there, and 503 with the reasons otherwise. One line for each check: all of them
 // with ?verbose, else those that fail.
-func (s *server) ready(w http.ResponseWriter, r *http.Request) {
-	checks := s.Checks()
-	_, verbose := r.URL.Query()["verbose"]
+func (s *server) ready(c *call) error {
+	w, checks := c.w, s.Checks()
+	_, verbose := c.r.URL.Query()["verbose"]
 	status := http.StatusOK
 	for _, c := range checks {
 		if !c.OK {
@@ -36,6 +37,7 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	if status == http.StatusOK && !verbose {
 		fmt.Fprintln(w, "ready")
 	}
+	return nil
 }
 
 func plainText(w http.ResponseWriter, status int) {
@@ -55,4 +57,4 @@ func line(mark string, c Check) string {
 	}, text)
 }
 
-func (s *server) version(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Build) }
+func (s *server) version(c *call) error { return c.json(http.StatusOK, s.Build) }

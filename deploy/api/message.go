@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -42,17 +41,14 @@ type messageRequest struct {
 var messageFields = []string{"channel", "payload", "payload_base64", "endpoint", "wait"}
 
 // readMessage reads the request's body and finds all that is wrong with it.
-func readMessage(w http.ResponseWriter, r *http.Request) (message, *problem) {
-	body, err := readBody(w, r)
+func readMessage(w http.ResponseWriter, r *http.Request) (message, error) {
+	body, err := readAll(w, r, maxBody)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		return message{}, messageTooLarge()
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return message{}, &problem{Status: http.StatusRequestTimeout, Code: "request_timeout", Title: "Request timeout",
-			Detail: fmt.Sprintf("the body was not there after %v", bodyTimeout), Next: "Send it again."}
 	case err != nil:
-		return message{}, invalidMessage(fault{"", "unreadable", "read body: " + err.Error()})
+		return message{}, err
 	}
 	in, wrong := decodeMessage(body)
 	if wrong != nil {
@@ -76,15 +72,6 @@ func messageTooLarge() *problem {
 func invalidMessage(faults ...fault) *problem {
 	return &problem{Status: http.StatusBadRequest, Code: "invalid_message", Title: "Bad request", Detail: "the message cannot be published as it stands",
 		Next: `Send {"channel":"greetings","payload":"text"}.`, Errors: faults}
-}
-
-// readBody reads a body that is neither too long nor too slow. The server takes the deadline off when the body has ended.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	c := http.NewResponseController(w)
-	if err := c.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return nil, err
-	}
-	return io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 }
 
 // decodeMessage reads JSON. What Go's decoder would mend in silence is a fault here: the payload that is published is the one that was sent.

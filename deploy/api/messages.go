@@ -54,31 +54,33 @@ type near struct {
 
 // publish publishes a message and answers what became of it: which triggers it woke, how each ended, and what they printed. It answers when
 // all have ended, or after wait with what is known by then.
-func (s *server) publish(w http.ResponseWriter, r *http.Request, tenant tenants.ID) {
-	if !s.publishing.enter(w) {
-		return
+func (s *server) publish(c *call) error {
+	if err := s.publishing.take(); err != nil {
+		return err
 	}
 	defer s.publishing.leave()
-	m, refused := readMessage(w, r)
+	m, refused := readMessage(c.w, c.r)
 	if refused != nil {
-		refused.write(w)
-		return
+		return refused
 	}
+	tenant := c.tenant.Value.ID
 	on, err := s.Server(tenant, m.endpoint, m.channel)
 	if err != nil {
-		badRequest(w, "unknown_endpoint", err.Error(), "Name the address of a Redis server that a trigger uses.")
-		return
+		return unknownEndpoint(err)
 	}
-	answer, err := s.send(r.Context(), on, m)
+	answer, err := s.send(c.ctx(), on, m)
 	if err != nil {
-		problem{Status: http.StatusBadGateway, Code: "redis_unavailable", Title: "Redis did not take the message", Detail: err.Error(),
-			Next: "See /readyz for how the connection stands."}.write(w)
-		return
+		return &problem{Status: http.StatusBadGateway, Code: "redis_unavailable", Title: "Redis did not take the message", Detail: err.Error(),
+			Next: "See /readyz for how the connection stands."}
 	}
 	if answer.Matched == 0 {
 		answer.Near = s.near(tenant, m.channel)
 	}
-	writeJSON(w, answer)
+	return c.json(http.StatusOK, answer)
+}
+
+func unknownEndpoint(err error) *problem {
+	return badRequest("unknown_endpoint", err.Error(), "Name the address of a Redis server that a trigger uses.")
 }
 
 // send publishes a message and waits for its deliveries.

@@ -336,7 +336,7 @@ func TestPublishWithoutRedis(t *testing.T) {
 // What became of earlier messages can be asked for.
 func TestInvocations(t *testing.T) {
 	st := open(t, "redis://"+redistest.Embedded(t), on(tenants.Exact, "c", "a", echo), on(tenants.Exact, "d", "b", failing))
-	if r := st.do("GET", "invocations", ""); r.body != "{\"data\":[]}\n" {
+	if r := st.do("GET", "invocations", ""); r.body != "{\"data\":[],\"has_more\":false,\"next_cursor\":\"\"}\n" {
 		t.Errorf("%s", r.body)
 	}
 	type invocation struct{ ID, Component, Outcome, Output, Channel, Error string }
@@ -372,7 +372,7 @@ func TestInvocations(t *testing.T) {
 		st.do("GET", "invocations/"+id, "").refused(t, http.StatusNotFound, "not_found")
 	}
 	st.do("GET", "/v1/tenants/quiet/invocations/"+failed, "").refused(t, http.StatusNotFound, "not_found")
-	if r := st.do("GET", "/v1/tenants/quiet/invocations", ""); r.body != "{\"data\":[]}\n" {
+	if r := st.do("GET", "/v1/tenants/quiet/invocations", ""); r.body != "{\"data\":[],\"has_more\":false,\"next_cursor\":\"\"}\n" {
 		t.Errorf("another tenant sees %s", r.body)
 	}
 }
@@ -380,7 +380,9 @@ func TestInvocations(t *testing.T) {
 func TestTriggersAndUsage(t *testing.T) {
 	st := open(t, "redis://"+redistest.Embedded(t), on(tenants.Pattern, "p.*", "b", echo), on(tenants.Exact, "c", "a", echo))
 	var got struct {
-		Data []struct{ Isolation, App, Component, Version, ID, Kind, Target, Endpoint, State, Reason, Since, Breaker string }
+		Data    []struct{ Isolation, App, Component, Version, ID, Kind, Target, Endpoint, State, Reason, Since, Breaker string }
+		HasMore bool   `json:"has_more"`
+		Next    string `json:"next_cursor"`
 	}
 	st.do("GET", "triggers", "").decode(t, &got)
 	var all []string
@@ -414,7 +416,7 @@ func TestTriggersAndUsage(t *testing.T) {
 	if usage.Counts.Received != 1 || usage.Counts.Outcomes["handled"] != 1 || usage.Load.Queued != 0 || usage.Counts.Fuel == nil || usage.Counts.Held == nil {
 		t.Errorf("%+v", usage)
 	}
-	for path, want := range map[string]string{"triggers": `{"data":[]}`, "usage": `"received":0`} {
+	for path, want := range map[string]string{"triggers": `{"data":[],`, "usage": `"received":0`} {
 		if r := st.do("GET", "/v1/tenants/quiet/"+path, ""); r.status != 200 || !strings.Contains(r.body, want) {
 			t.Errorf("another tenant's %s: %s", path, r.body)
 		}

@@ -2,25 +2,37 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/tenloom/tenloom/scheduler"
 	"github.com/tenloom/tenloom/telemetry"
 	"github.com/tenloom/tenloom/tenants"
+	"github.com/tenloom/tenloom/tenants/store"
 )
 
-// Config is the running system as the API reaches it. All of it is needed.
+// Config is the running system as the API reaches it. Without a Store there is what "tenloom up" needs: messages, triggers, invocations and
+// usage of the tenants that are Known; with one there is all of it.
 type Config struct {
 	Scheduler *scheduler.Scheduler
 	Recorder  *telemetry.Recorder
 	Log       *slog.Logger // each request, at debug level
 	Build     Build
 
-	// Known tells whether a tenant exists.
+	// Local is who calls from this machine without a token; nil: nobody may. With it set, requests on loopback addresses are held against the
+	// names of this machine, so that no web page's own name leads here.
+	Local *tenants.Principal
+	// Store is what the platform keeps; nil: nothing.
+	Store *store.Store
+	// Known tells whether a tenant exists, where there is no Store.
 	Known func(tenants.ID) bool
+	// Seal encrypts a secret's value before it is kept; nil: none are taken.
+	Seal func(plain []byte) (tenants.Sealed, error)
+	// TestConnection logs in at a tenant's Redis server, within the platform's rules of what may be reached. Its error is shown to the tenant;
+	// nil: not offered.
+	TestConnection func(ctx context.Context, n tenants.Connection) error
 	// Server finds the Redis server to publish on or to watch: by the address a client named, or, where it named none, by the channel's
 	// triggers. An error is the client's.
 	Server func(tenant tenants.ID, address, channel string) (Server, error)
@@ -61,57 +73,118 @@ type server struct {
 	ids        tenants.ULIDs // of requests
 	publishing places
 	streams    places
+	testing    places
+	attempts   *attempts
+	replays    *replays
+	rates      rates
+	sessions   sessions
+}
+
+func newServer(c Config) *server {
+	return &server{
+		Config: c, publishing: make(places, maxPublishing), streams: make(places, maxStreams), testing: make(places, maxTesting),
+		attempts: newAttempts(), replays: newReplays(), rates: rates{quota: map[tenants.ID]*tenants.Quota{}},
+		sessions: sessions{open: map[tenants.TokenID]map[*call]context.CancelCauseFunc{}},
+	}
 }
 
 // Handler serves the API. Streams end with their request's context: when the client has gone, or when whoever serves the Handler closes the
 // connections or ends the server's BaseContext. A server's Shutdown alone waits for them.
 func Handler(c Config) http.Handler {
-	s := &server{Config: c, publishing: make(places, maxPublishing), streams: make(places, maxStreams)}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", s.health)
-	mux.HandleFunc("GET /readyz", s.ready)
-	mux.HandleFunc("GET /version", s.version)
-	mux.HandleFunc("POST /v1/tenants/{tenant}/messages", s.tenant(s.publish))
-	mux.HandleFunc("GET /v1/tenants/{tenant}/messages:subscribe", s.tenant(s.subscribe))
-	mux.HandleFunc("GET /v1/tenants/{tenant}/triggers", s.tenant(s.triggers))
-	mux.HandleFunc("GET /v1/tenants/{tenant}/invocations", s.tenant(s.invocations))
-	mux.HandleFunc("GET /v1/tenants/{tenant}/invocations/{id}", s.tenant(s.invocation))
-	mux.HandleFunc("GET /v1/tenants/{tenant}/usage", s.tenant(s.usage))
-	return s.identified(sameHost(sameSite(routed(mux))))
+	s := newServer(c)
+	mux, verbs := http.NewServeMux(), map[string]bool{}
+	for _, rt := range s.routes() {
+		mux.HandleFunc(rt.pattern(), s.handle(&rt))
+		if _, verb := cutLast(rt.pattern(), ':'); strings.HasSuffix(rt.pattern(), "/:"+verb) {
+			verbs[verb] = true
+		}
+	}
+	h := sameSite(verbed(routed(mux), verbs))
+	if c.Local != nil {
+		h = sameHost(h)
+	}
+	return s.identified(h)
 }
 
-// tenant checks the path's tenant. One that does not exist and one that the caller may not see get the same answer.
-func (s *server) tenant(next func(http.ResponseWriter, *http.Request, tenants.ID)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		id := tenants.ID(r.PathValue("tenant"))
-		if !s.Known(id) {
-			problem{Status: http.StatusNotFound, Code: "not_found", Title: "No such tenant", Detail: "there is no tenant of this name here",
-				Next: "Check -t or TENLOOM_TENANT."}.write(w)
-			return
-		}
-		next(w, r, id)
+// routes is everything that there is.
+func (s *server) routes() []route {
+	all := []route{
+		{method: "GET", path: "/healthz", open: true, query: anyQuery, serve: s.health},
+		{method: "GET", path: "/readyz", open: true, query: anyQuery, serve: s.ready},
+		{method: "GET", path: "/version", open: true, query: anyQuery, serve: s.version},
+
+		{method: "GET", path: "/v1/whoami", serve: s.whoami},
+		{method: "POST", path: "/v1/tenants/{tenant}/messages", action: tenants.PublishMessage, serve: s.publish},
+		{method: "GET", path: "/v1/tenants/{tenant}/messages:subscribe", action: tenants.ReadStream, query: anyQuery, serve: s.subscribe},
+		{method: "GET", path: "/v1/tenants/{tenant}/channels", action: tenants.ReadChannels, serve: s.channels},
+		{method: "GET", path: "/v1/tenants/{tenant}/subscriptions", action: tenants.ReadSubscriptions, serve: s.subscriptions},
+		{method: "GET", path: "/v1/tenants/{tenant}/triggers", action: tenants.ReadSubscriptions, serve: s.triggers},
+		{method: "GET", path: "/v1/tenants/{tenant}/invocations", action: tenants.ReadInvocations, query: []string{"limit"}, serve: s.invocations},
+		{method: "GET", path: "/v1/tenants/{tenant}/invocations/{id}", action: tenants.ReadInvocations, serve: s.invocation},
+		{method: "GET", path: "/v1/tenants/{tenant}/usage", action: tenants.ReadUsage, serve: s.usage},
 	}
+	if s.Store == nil {
+		return all
+	}
+	return append(all, []route{
+		{method: "GET", path: "/v1/audit", action: tenants.ReadAudit, query: []string{"limit", "cursor", "after"}, serve: s.listAudit},
+		{method: "GET", path: "/v1/operations/{id}", serve: s.showOperation},
+		{method: "GET", path: "/v1/operations/{id}/events", serve: s.watchOperation},
+
+		{method: "GET", path: "/v1/tenants", action: tenants.ListTenants, query: paging, serve: s.listTenants},
+		{method: "POST", path: "/v1/tenants", action: tenants.CreateTenant, serve: s.createTenant},
+		{method: "GET", path: "/v1/tenants/{tenant}", action: tenants.ReadTenant, serve: s.showTenant},
+		{method: "PATCH", path: "/v1/tenants/{tenant}", action: tenants.UpdateTenant, serve: s.patchTenant},
+		{method: "GET", path: "/v1/tenants/{tenant}/policy", action: tenants.ReadPolicy, serve: s.showPolicy},
+		{method: "PUT", path: "/v1/tenants/{tenant}/policy", action: tenants.WritePolicy, serve: s.putPolicy},
+		{method: "GET", path: "/v1/tenants/{tenant}/audit", action: tenants.ReadAudit, query: []string{"limit", "cursor", "after"}, serve: s.listAudit},
+
+		{method: "GET", path: "/v1/tenants/{tenant}/members", action: tenants.ReadMembers, query: paging, serve: s.listMembers},
+		{method: "GET", path: "/v1/tenants/{tenant}/members/{subject}", action: tenants.ReadMembers, serve: s.showMember},
+		{method: "PUT", path: "/v1/tenants/{tenant}/members/{subject}", action: tenants.WriteMember, serve: s.putMember},
+		{method: "DELETE", path: "/v1/tenants/{tenant}/members/{subject}", action: tenants.DeleteMember, serve: s.deleteMember},
+
+		{method: "GET", path: "/v1/tenants/{tenant}/tokens", action: tenants.ReadTokens, query: paging, serve: s.listTokens},
+		{method: "POST", path: "/v1/tenants/{tenant}/tokens", action: tenants.CreateToken, serve: s.createToken},
+		{method: "GET", path: "/v1/tenants/{tenant}/tokens/{id}", action: tenants.ReadTokens, serve: s.showToken},
+		{method: "DELETE", path: "/v1/tenants/{tenant}/tokens/{id}", action: tenants.RevokeToken, serve: s.revokeToken},
+
+		{method: "GET", path: "/v1/tenants/{tenant}/connections", action: tenants.ReadConnections, query: paging, serve: s.listConnections},
+		{method: "GET", path: "/v1/tenants/{tenant}/connections/{name}", action: tenants.ReadConnections, serve: s.showConnection},
+		{method: "PUT", path: "/v1/tenants/{tenant}/connections/{name}", action: tenants.WriteConnection, serve: s.putConnection},
+		{method: "DELETE", path: "/v1/tenants/{tenant}/connections/{name}", action: tenants.DeleteConnection, serve: s.deleteConnection},
+		{method: "POST", path: "/v1/tenants/{tenant}/connections/{name}:test", action: tenants.TestConnection, serve: s.testConnection},
+
+		{method: "GET", path: "/v1/tenants/{tenant}/apps", action: tenants.ListApps, query: paging, serve: s.listApps},
+		{method: "GET", path: "/v1/tenants/{tenant}/apps/{app}", action: tenants.ReadApp, serve: s.showApp},
+		{method: "PUT", path: "/v1/tenants/{tenant}/apps/{app}", action: tenants.CreateApp, serve: s.putApp},
+
+		{method: "GET", path: "/v1/tenants/{tenant}/apps/{app}/variables", action: tenants.ReadVariables, query: paging, serve: s.listVariables},
+		{method: "GET", path: "/v1/tenants/{tenant}/apps/{app}/variables/{name}", action: tenants.ReadVariables, serve: s.showVariable},
+		{method: "PUT", path: "/v1/tenants/{tenant}/apps/{app}/variables/{name}", action: tenants.WriteVariable, serve: s.putVariable},
+		{method: "DELETE", path: "/v1/tenants/{tenant}/apps/{app}/variables/{name}", action: tenants.DeleteVariable, serve: s.deleteVariable},
+		{method: "GET", path: "/v1/tenants/{tenant}/apps/{app}/secrets", action: tenants.ReadSecrets, query: paging, serve: s.listSecrets},
+		{method: "GET", path: "/v1/tenants/{tenant}/apps/{app}/secrets/{name}", action: tenants.ReadSecrets, serve: s.showSecret},
+		{method: "PUT", path: "/v1/tenants/{tenant}/apps/{app}/secrets/{name}", action: tenants.WriteSecret, serve: s.putSecret},
+		{method: "DELETE", path: "/v1/tenants/{tenant}/apps/{app}/secrets/{name}", action: tenants.DeleteSecret, serve: s.deleteSecret},
+	}...)
 }
 
 // places bounds how many requests do the same thing at once. One more is refused.
 type places chan struct{}
 
-func (p places) enter(w http.ResponseWriter) bool {
+func (p places) take() error {
 	select {
 	case p <- struct{}{}:
-		return true
+		return nil
 	default:
-		w.Header().Set("Retry-After", "1")
-		problem{Status: http.StatusTooManyRequests, Code: "too_many_requests", Title: "Too many requests at once",
-			Detail: "others are being answered, and no more are taken beside them", Next: "Try again in a moment."}.write(w)
-		return false
+		return tooMany()
 	}
 }
 
 func (p places) leave() { <-p }
 
-func writeJSON(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	json.NewEncoder(w).Encode(v) // fails only where the client has gone
+func tooMany() *problem {
+	return &problem{Status: http.StatusTooManyRequests, Code: "too_many_requests", Title: "Too many requests at once", RetryAfter: 1,
+		Detail: "others are being answered, and no more are taken beside them", Next: "Try again in a moment."}
 }

@@ -137,6 +137,7 @@ func (st *stage) handler() http.Handler {
 	}}
 	return api.Handler(api.Config{
 		Scheduler: st.scheduler, Recorder: st.recorder, Log: slog.New(slog.DiscardHandler), Build: api.Build{Version: "1.2.3", Go: "go1"},
+		Local: &tenants.Principal{Subject: "local", Operator: true},
 		Known: func(id tenants.ID) bool { return id == demo || id == "quiet" },
 		Server: func(_ tenants.ID, address, channel string) (api.Server, error) {
 			switch {
@@ -243,8 +244,12 @@ type problem struct {
 	Title     string
 	Status    int
 	Detail    string
+	Instance  string
 	Code      string
 	RequestID string `json:"request_id"`
+	TraceID   string `json:"trace_id"`
+	Limit     int64
+	Retry     int `json:"retry_after"`
 	Next      string
 	Errors    []struct{ Pointer, Code, Detail string }
 }

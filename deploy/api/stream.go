@@ -2,10 +2,7 @@ package api
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 	"unicode/utf8"
@@ -26,17 +23,16 @@ type state = scheduler.TargetState
 
 // stream is one subscription's events on their way to its client.
 type stream struct {
-	w      http.ResponseWriter
-	c      *http.ResponseController
+	*events
 	tap    *scheduler.Tap
 	want   map[tenants.Target]bool
 	states func() []state
-	begun  bool  // the answer's header is sent
+	masked bool  // payloads are not shown
 	lost   int64 // messages that gap events have told of
 }
 
 func newStream(w http.ResponseWriter, tap *scheduler.Tap, targets []tenants.Target, states func() []state) *stream {
-	st := &stream{w: w, c: http.NewResponseController(w), tap: tap, want: map[tenants.Target]bool{}, states: states}
+	st := &stream{events: newEvents(w), tap: tap, want: map[tenants.Target]bool{}, states: states}
 	for _, t := range targets {
 		st.want[t] = true
 	}
@@ -44,33 +40,38 @@ func newStream(w http.ResponseWriter, tap *scheduler.Tap, targets []tenants.Targ
 }
 
 // run sends events until ctx ends, the client has gone, or Redis refuses a target.
-func (st *stream) run(ctx context.Context) {
-	if st.await(ctx) {
-		st.follow(ctx)
+func (st *stream) run(ctx context.Context) error {
+	ready, err := st.await(ctx)
+	if ready {
+		err = st.follow(ctx)
 	}
+	if ctx.Err() != nil {
+		return st.signedOut(ctx)
+	}
+	return err
 }
 
 // await waits for Redis' acknowledgement of all targets and tells the client. The answer begins when that is known, so that a refusal is a
 // problem; where Redis is away for long it begins before, with comments.
-func (st *stream) await(ctx context.Context) (ready bool) {
+func (st *stream) await(ctx context.Context) (ready bool, err error) {
 	comment := time.NewTicker(keepAlive)
 	defer comment.Stop()
 	for wait := firstLook; ; wait = min(2*wait, lastLook) {
 		acknowledged, refused := st.look()
 		switch {
 		case refused != nil:
-			st.refuse(refused)
-			return false
+			return false, st.refuse(refused)
 		case acknowledged:
-			return st.event("ready", map[string]any{"targets": len(st.want)}) == nil
+			err := st.event("ready", "", map[string]any{"targets": len(st.want)})
+			return err == nil, err
 		}
 		select {
 		case <-ctx.Done():
-			return false
+			return false, nil
 		case <-time.After(wait):
 		case <-comment.C:
-			if st.comment() != nil {
-				return false
+			if err := st.comment(); err != nil {
+				return false, err
 			}
 		}
 	}
@@ -92,71 +93,38 @@ func (st *stream) look() (acknowledged bool, refused *state) {
 }
 
 // refuse tells that Redis does not let the platform listen.
-func (st *stream) refuse(s *state) {
-	p := problem{Status: http.StatusBadGateway, Code: "subscription_refused", Title: "Redis refused the subscription",
+func (st *stream) refuse(s *state) error {
+	p := &problem{Status: http.StatusBadGateway, Code: "subscription_refused", Title: "Redis refused the subscription",
 		Detail: fmt.Sprintf("%v %q: %s", s.Kind, clip(s.Name), s.Reason), Next: "Grant the channel to the user that the platform has on this server."}
 	if !st.begun {
-		p.write(st.w)
-		return
+		return p
 	}
-	st.event("refused", p) // the stream ends either way
+	return st.event("refused", "", p)
 }
 
 // follow sends what the tap sees.
-func (st *stream) follow(ctx context.Context) {
+func (st *stream) follow(ctx context.Context) error {
 	idle := time.NewTicker(keepAlive)
 	defer idle.Stop()
 	for {
 		var err error
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case m := <-st.tap.C:
-			err = st.event("message", newMessageEvent(m))
+			err = st.event("message", "", newMessageEvent(m, st.masked))
 			idle.Reset(keepAlive)
 		case <-idle.C:
 			err = st.comment()
 		}
 		if n := st.tap.Lost(); n > st.lost && err == nil {
-			err = st.event("gap", map[string]any{"dropped": n - st.lost})
+			err = st.event("gap", "", map[string]any{"dropped": n - st.lost})
 			st.lost = n
 		}
 		if err != nil {
-			return // the client has gone, or does not read
+			return err // the client has gone, or does not read
 		}
 	}
-}
-
-func (st *stream) comment() error { return st.send(": keep-alive\n\n") }
-
-func (st *stream) event(name string, data any) error {
-	b, err := json.Marshal(data)
-	if err != nil {
-		return err
-	}
-	return st.send("event: " + name + "\ndata: " + string(b) + "\n\n")
-}
-
-// send writes to the client. The server takes the deadline off when the request has ended.
-func (st *stream) send(text string) error {
-	if err := st.c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	if !st.begun {
-		st.begun = true
-		streamHeader(st.w)
-	}
-	if _, err := io.WriteString(st.w, text); err != nil {
-		return err
-	}
-	return st.c.Flush()
-}
-
-func streamHeader(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Accel-Buffering", "no") // nginx would wait for more
-	w.WriteHeader(http.StatusOK)
 }
 
 // messageEvent is one message. JSON holds text: where a name or payload is not UTF-8, the member in base64 has its bytes, and the name beside
@@ -169,15 +137,18 @@ type messageEvent struct {
 	Payload       *string `json:"payload,omitempty"`
 	PayloadBase64 []byte  `json:"payload_base64,omitempty"`
 	Bytes         int     `json:"bytes"`
+	Masked        bool    `json:"masked,omitempty"` // the caller may not see payloads
 	ReceivedAt    string  `json:"received_at"`
 }
 
-func newMessageEvent(m scheduler.Tapped) messageEvent {
+func newMessageEvent(m scheduler.Tapped, masked bool) messageEvent {
 	e := messageEvent{
 		Channel: m.Channel, ChannelBase64: unlessText(m.Channel), Pattern: m.Pattern, PatternBase64: unlessText(m.Pattern),
 		Bytes: len(m.Payload), ReceivedAt: m.Received.UTC().Format(time.RFC3339Nano),
 	}
-	if text := string(m.Payload); utf8.ValidString(text) {
+	if masked {
+		e.Masked = true
+	} else if text := string(m.Payload); utf8.ValidString(text) {
 		e.Payload = &text
 	} else {
 		e.PayloadBase64 = m.Payload

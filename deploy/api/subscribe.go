@@ -15,33 +15,33 @@ const (
 
 // subscribe streams messages as server-sent events: "ready" when Redis has acknowledged every target, then "message" for each, and "gap"
 // where the client was too slow.
-func (s *server) subscribe(w http.ResponseWriter, r *http.Request, tenant tenants.ID) {
-	targets, address, err := readTargets(r)
+func (s *server) subscribe(c *call) error {
+	targets, address, err := readTargets(c.r)
 	if err != nil {
-		badRequest(w, "invalid_subscription", err.Error(), "Use ?channel=NAME or ?pattern=PATTERN, several times if needed.")
-		return
+		return badRequest("invalid_subscription", err.Error(), "Use ?channel=NAME or ?pattern=PATTERN, several times if needed.")
 	}
-	on, err := s.watched(tenant, address, targets)
+	on, err := s.watched(c.tenant.Value.ID, address, targets)
 	if err != nil {
-		badRequest(w, "unknown_endpoint", err.Error(), "Name the address of a Redis server that a trigger uses.")
-		return
+		return unknownEndpoint(err)
 	}
-	if r.Method == http.MethodHead {
-		streamHeader(w)
-		return
+	if c.r.Method == http.MethodHead {
+		streamHeader(c.w)
+		return nil
 	}
-	if !s.streams.enter(w) {
-		return
+	if err := s.streams.take(); err != nil {
+		return err
 	}
 	defer s.streams.leave()
 	tap, err := s.Scheduler.Tap(on.ID, targets, tapBuffer)
 	if err != nil {
-		badRequest(w, "unknown_endpoint", err.Error(), "Name the address of a Redis server that a trigger uses.")
-		return
+		return unknownEndpoint(err)
 	}
 	defer tap.Close()
-	st := newStream(w, tap, targets, func() []state { return s.Scheduler.TargetStates(on.ID) })
-	st.run(r.Context())
+	ctx, done := c.streaming()
+	defer done()
+	st := newStream(c.w, tap, targets, func() []state { return s.Scheduler.TargetStates(on.ID) })
+	st.masked = !c.principalMay(tenants.ReadPayloads)
+	return st.run(ctx)
 }
 
 // readTargets reads what to watch, each target once, and on which server.

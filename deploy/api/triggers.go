@@ -25,18 +25,14 @@ type trigger struct {
 }
 
 // triggers lists a tenant's triggers and how Redis stands to each. Its length is bounded by what the tenant has deployed.
-func (s *server) triggers(w http.ResponseWriter, r *http.Request, tenant tenants.ID) {
-	if _, err := query(r); err != nil {
-		badRequest(w, "invalid_parameter", err.Error(), "")
-		return
-	}
+func (s *server) triggers(c *call) error {
 	all := []trigger{}
-	for _, t := range s.Scheduler.Triggers(tenant) {
+	for _, t := range s.Scheduler.Triggers(c.tenant.Value.ID) {
 		all = append(all, trigger{
 			App: t.App, Component: t.Component, Version: t.Version, ID: t.ID, Kind: t.Target.Kind.String(), Target: t.Target.Name,
 			Endpoint: t.Endpoint, Isolation: t.Isolation, Why: t.Why, State: t.State.String(), Reason: t.Reason, Since: t.Since,
 			Breaker: t.Breaker.State.String(), ProbeAt: t.Breaker.Probe,
 		})
 	}
-	writeJSON(w, map[string]any{"data": all})
+	return c.json(http.StatusOK, listing[trigger]{Data: all})
 }

@@ -1,0 +1,190 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tenloom/tenloom/deploy/api"
+	"github.com/tenloom/tenloom/scheduler"
+	"github.com/tenloom/tenloom/telemetry"
+	"github.com/tenloom/tenloom/tenants"
+	"github.com/tenloom/tenloom/tenants/store"
+	"github.com/tenloom/tenloom/tenants/store/kv/bolt"
+)
+
+// house is the API over everything that a platform keeps, with two tenants and a token for each who.
+type house struct {
+	*stage
+	store  *store.Store
+	tokens map[string]string // by who: operator, viewer, deployer, owner, app (an owner's, bound to mailer), reader (scope *.read), stranger (owner of other)
+	log    *bytes.Buffer
+	api    http.Handler
+	from   int // the last caller's address
+}
+
+const acme tenants.ID = "acme"
+
+// build opens a house whose tenant acme has the app mailer, and whose tenant other has the app secretapp.
+func build(t testing.TB, change ...func(*api.Config)) *house {
+	t.Helper()
+	kv, err := bolt.Open(filepath.Join(t.TempDir(), "store.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &house{stage: &stage{t: t, recorder: telemetry.New(1000)}, tokens: map[string]string{}, log: &bytes.Buffer{}}
+	if h.store, err = store.Open(t.Context(), kv); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.store.Close() })
+	if h.scheduler, err = scheduler.New(scheduler.Config{Recorder: h.recorder, Log: slog.New(slog.DiscardHandler)}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := h.scheduler.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	h.furnish()
+	c := h.config()
+	for _, f := range change {
+		f(&c)
+	}
+	h.api = api.Handler(c)
+	h.Server = httptest.NewServer(h.api)
+	t.Cleanup(func() {
+		h.Server.CloseClientConnections()
+		h.Server.Close()
+	})
+	return h
+}
+
+func (h *house) config() api.Config {
+	return api.Config{
+		Scheduler: h.scheduler, Recorder: h.recorder, Log: slog.New(slog.NewTextHandler(h.log, nil)), Build: api.Build{Version: "1.2.3", Go: "go1"}, Store: h.store,
+		Seal: func(plain []byte) (tenants.Sealed, error) { return append([]byte("sealed:"), plain...), nil },
+		TestConnection: func(_ context.Context, n tenants.Connection) error {
+			if strings.Contains(n.Address, "gone") {
+				return fmt.Errorf("no server at %s", n.Address)
+			}
+			return nil
+		},
+		Server: func(_ tenants.ID, address, _ string) (api.Server, error) {
+			if address != "" {
+				return api.Server{}, fmt.Errorf("no trigger uses a server at %s", address)
+			}
+			return api.Server{ID: "default", Publish: func(context.Context, string, []byte) (int64, error) { return 0, nil }}, nil
+		},
+		Checks: func() []api.Check { return nil },
+	}
+}
+
+// furnish puts tenants, apps and tokens into the store.
+func (h *house) furnish() {
+	h.t.Helper()
+	policy := tenants.DefaultPolicy()
+	policy.Grants.RequestsPerSecond, policy.Grants.DeploysPerMinute = 100_000, 10_000
+	now := time.Now().UTC()
+	for tenant, app := range map[tenants.ID]tenants.AppName{acme: "mailer", "other": "secretapp"} {
+		h.write(func(tx *store.Tx) error {
+			return tx.CreateTenant(h.t.Context(), tenants.Tenant{ID: tenant, State: tenants.TenantActive, Created: now, Changed: now}, policy)
+		})
+		h.write(func(tx *store.Tx) error {
+			return tx.CreateApp(h.t.Context(), tenants.App{ID: tenants.NewID[tenants.AppID](now), Tenant: tenant, Name: app, Created: now, CreatedBy: "test"})
+		})
+	}
+	h.token("operator", tenants.Token{Operator: true})
+	h.token("viewer", tenants.Token{Tenant: acme, Role: tenants.Viewer})
+	h.token("deployer", tenants.Token{Tenant: acme, Role: tenants.Deployer})
+	h.token("owner", tenants.Token{Tenant: acme, Role: tenants.Owner})
+	h.token("app", tenants.Token{Tenant: acme, Role: tenants.Owner, App: "mailer"})
+	h.token("reader", tenants.Token{Tenant: acme, Role: tenants.Owner, Scopes: []tenants.Scope{"*.read"}})
+	for name, role := range map[string]tenants.Role{"other viewer": tenants.Viewer, "other deployer": tenants.Deployer, "stranger": tenants.Owner} {
+		h.token(name, tenants.Token{Tenant: "other", Role: role})
+	}
+}
+
+func (h *house) write(f func(tx *store.Tx) error) {
+	h.t.Helper()
+	if _, err := h.store.Update(h.t.Context(), f); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// token makes a token and keeps its text under a name.
+func (h *house) token(who string, t tenants.Token) tenants.TokenID {
+	h.t.Helper()
+	text := tenants.NewTokenText()
+	now := time.Now().UTC()
+	t.ID, t.Name, t.Hint, t.Hash, t.Created, t.By = tenants.NewID[tenants.TokenID](now), who, text.Hint(), text.Hash(), now, "test"
+	if t.Expires.IsZero() {
+		t.Expires = now.Add(time.Hour)
+	}
+	if !t.Expires.After(now) {
+		t.Created = t.Expires.Add(-time.Hour)
+	}
+	h.write(func(tx *store.Tx) error { return tx.CreateToken(h.t.Context(), t) })
+	h.tokens[who] = text.Reveal()
+	return t.ID
+}
+
+// as sends a request with who's token. A path that begins with a letter is one of acme's.
+func (h *house) as(who, method, path, body string, header ...string) reply {
+	h.t.Helper()
+	if !strings.HasPrefix(path, "/") {
+		path = "/v1/tenants/acme/" + path
+	}
+	token, ok := h.tokens[who]
+	if !ok {
+		token = who
+	}
+	return h.do(method, path, body, append(header, "Authorization", "Bearer "+token)...)
+}
+
+// ok is as for requests that must be done, and decodes the answer.
+func (h *house) ok(who, method, path, body string, header ...string) map[string]any {
+	h.t.Helper()
+	r := h.as(who, method, path, body, header...)
+	if r.status/100 != 2 {
+		h.t.Fatalf("%s %s %s: %d %s", who, method, path, r.status, r.body)
+	}
+	var out map[string]any
+	if r.body != "" {
+		if err := json.Unmarshal([]byte(r.body), &out); err != nil {
+			h.t.Fatalf("%s %s: %v in %s", method, path, err, r.body)
+		}
+	}
+	return out
+}
+
+// etag reads a resource's ETag.
+func (h *house) etag(who, path string) string {
+	h.t.Helper()
+	r := h.as(who, "GET", path, "")
+	tag := r.header.Get("ETag")
+	if r.status != http.StatusOK || tag == "" {
+		h.t.Fatalf("GET %s: %d, ETag %q", path, r.status, tag)
+	}
+	return tag
+}
+
+// audited lists the actions in a chain of the audit log, the newest first, with their targets.
+func (h *house) audited(chain tenants.ID) (all []string) {
+	h.t.Helper()
+	p, err := h.store.Audits(h.t.Context(), chain, store.Query{Limit: 500})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, e := range p.Items {
+		all = append(all, strings.TrimSpace(string(e.Value.Action)+" "+e.Value.Target))
+	}
+	return all
+}
