@@ -28,16 +28,49 @@ const failuresLogged = 5
 // session is a handler in use by one worker, for a run of deliveries.
 type session struct {
 	*handler
-	run *sandbox.Session
+	run   *sandbox.Session
+	names ownedNames
 }
 
 var sessions = sync.Pool{New: func() any { return new(session) }}
 
 // Open implements scheduler.Invoker.
-func (h *handler) Open() scheduler.Session {
+func (h *handler) Open() scheduler.Session { return h.open("") }
+
+func (h *handler) open(prefix string) scheduler.Session {
 	s := sessions.Get().(*session)
-	s.handler, s.run = h, h.component.Open()
+	s.handler, s.run, s.names.prefix = h, h.component.Open(), prefix
 	return s
+}
+
+// Close implements deploy.Handler.
+func (h *handler) Close() error {
+	h.component.Close()
+	return h.program.Close()
+}
+
+// entrance is a handler behind a trigger whose channel has a longer name on the server than its guest knows.
+type entrance struct {
+	*handler
+	prefix string
+}
+
+// Open implements scheduler.Invoker.
+func (e *entrance) Open() scheduler.Session { return e.open(e.prefix) }
+
+// ownedNames tells a guest of its message, with channel and pattern as its manifest names them.
+type ownedNames struct {
+	*scheduler.Delivery
+	prefix string
+}
+
+// Attribute implements spin.Attributes.
+func (o *ownedNames) Attribute(name string) (string, bool) {
+	value, ok := o.Delivery.Attribute(name)
+	if name == "tenloom_channel" || name == "tenloom_pattern" {
+		value = strings.TrimPrefix(value, o.prefix)
+	}
+	return value, ok
 }
 
 // Close implements scheduler.Session.
@@ -49,7 +82,8 @@ func (s *session) Close() {
 
 // Invoke implements scheduler.Session.
 func (s *session) Invoke(ctx context.Context, d *scheduler.Delivery) scheduler.Result {
-	r := s.run.Invoke(ctx, sandbox.Call{Payload: d.Payload(), Attributes: d, Began: d.Began, KeepOutput: d.KeepOutput})
+	s.names.Delivery = d
+	r := s.run.Invoke(ctx, sandbox.Call{Payload: d.Payload(), Attributes: &s.names, Began: d.Began, KeepOutput: d.KeepOutput})
 	out := scheduler.Result{Outcome: r.Outcome, Output: r.Output, Truncated: r.Truncated, Memory: r.Memory, Fuel: r.Fuel}
 	if r.Err != nil {
 		out.Err = named(r.Err, d.Trigger.Component)

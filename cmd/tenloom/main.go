@@ -32,6 +32,6 @@ func rootCommand() *cobra.Command {
   tenloom new mailer -t go                      begin an application of your own`,
 	}
 	g := addGlobals(root)
-	root.AddCommand(upCommand(g), publishCommand(g), subscribeCommand(g), invokeCommand(g), checkCommand(g), doctorCommand(g), newCommand(g), versionCommand(g), configCommand(g))
+	root.AddCommand(upCommand(g), serveCommand(g), publishCommand(g), subscribeCommand(g), invokeCommand(g), checkCommand(g), doctorCommand(g), newCommand(g), versionCommand(g), configCommand(g))
 	return root
 }

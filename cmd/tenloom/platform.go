@@ -247,7 +247,7 @@ func (p *platform) host(u deploy.Unit) (*spin.Host, error) {
 				p.line(u, telemetry.Stderr, []byte(d.Error()+"; to allow it, add to [component."+string(u.Component.ID)+"]: "+d.Hint))
 			},
 		},
-		Variables: p.variables(u.Component),
+		Variables: componentVariables(u.Component, p.resolver),
 		Stores:    map[string]spin.Store{},
 		Limits: spin.Limits{
 			HostCalls: int64(u.Limits.HostCalls), BytesOut: int64(u.Limits.BytesOut), BytesIn: int64(u.Limits.BytesIn),
@@ -264,8 +264,8 @@ func (p *platform) host(u deploy.Unit) (*spin.Host, error) {
 	return h, nil
 }
 
-// variables answers a guest's question for one of its component's variables, as the application's variables stand at that moment.
-func (p *platform) variables(c *manifest.Component) func(context.Context, string) (string, error) {
+// componentVariables answers a guest's question for one of its component's variables, as the application's variables stand at that moment.
+func componentVariables(c *manifest.Component, r *secrets.Resolver) func(context.Context, string) (string, error) {
 	return func(ctx context.Context, name string) (string, error) {
 		if err := tenants.CheckVariableKey(name); err != nil {
 			return "", fmt.Errorf("%w: %w", spin.ErrInvalidName, err)
@@ -274,7 +274,7 @@ func (p *platform) variables(c *manifest.Component) func(context.Context, string
 		if !ok {
 			return "", fmt.Errorf("%w: component %s has no variable %q", spin.ErrUndefined, c.ID, name)
 		}
-		value, err := p.resolver.Render(ctx, text.Template)
+		value, err := r.Render(ctx, text.Template)
 		switch {
 		case errors.Is(err, secrets.ErrUndefined):
 			return "", fmt.Errorf("%w: %w", spin.ErrUndefined, err)

@@ -1,0 +1,455 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tenloom/tenloom/deploy"
+	"github.com/tenloom/tenloom/deploy/api"
+	"github.com/tenloom/tenloom/deploy/manifest"
+	"github.com/tenloom/tenloom/sandbox"
+	"github.com/tenloom/tenloom/sandbox/outbound"
+	"github.com/tenloom/tenloom/sandbox/spin"
+	"github.com/tenloom/tenloom/scheduler"
+	"github.com/tenloom/tenloom/secrets"
+	"github.com/tenloom/tenloom/telemetry"
+	"github.com/tenloom/tenloom/tenants"
+	"github.com/tenloom/tenloom/tenants/endpoint"
+	"github.com/tenloom/tenloom/tenants/store"
+	"github.com/tenloom/tenloom/tenants/store/artifact"
+	"github.com/tenloom/tenloom/tenants/store/kv"
+	"github.com/tenloom/tenloom/tenants/store/kv/bolt"
+	"github.com/tenloom/tenloom/tenants/store/kv/etcd"
+)
+
+// hosted is every room of a process that serves many tenants, wired.
+type hosted struct {
+	log        *slog.Logger
+	store      *store.Store
+	artifacts  *artifact.Store
+	sealer     *secrets.Sealer
+	variables  *settled
+	recorder   *telemetry.Recorder
+	scheduler  *scheduler.Scheduler
+	runtime    *sandbox.Runtime
+	servers    *platformServers
+	guard      *outbound.Dialer
+	http       *http.Client
+	controller *deploy.Controller
+	state      string
+
+	phase     atomic.Value       // string: what the process is busy with; "" serves
+	following context.CancelFunc // ends variables.follow
+	follower  sync.WaitGroup
+
+	mu    sync.Mutex
+	rooms map[tenants.ID]*tenantRoom // of tenants that have had a policy; they stay until the process ends
+}
+
+// tenantRoom is what the handlers of one tenant share.
+type tenantRoom struct {
+	pool   *outbound.Pool
+	policy atomic.Pointer[tenants.Policy]
+	budget *sandbox.Budget // of the policy as it was first seen; nil bounds nothing
+}
+
+// openHosted opens everything and starts nothing that a message could reach.
+func openHosted(ctx context.Context, c *configuration, log *slog.Logger) (_ *hosted, err error) {
+	h := &hosted{log: log, state: c.stateDirectory(), recorder: telemetry.New(c.number("limits.history")), rooms: map[tenants.ID]*tenantRoom{}}
+	h.phase.Store("starting")
+	defer func() {
+		if err != nil {
+			h.close(context.Background())
+		}
+	}()
+	endpoint.LogTo(log)
+	if err := os.MkdirAll(h.state, 0o700); err != nil {
+		return nil, fmt.Errorf("make state directory: %w\n  --state DIR names another place", err)
+	}
+	records, err := openRecords(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if h.store, err = store.Open(ctx, records); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), records.Close())
+	}
+	if h.artifacts, err = openArtifacts(ctx, c); err != nil {
+		return nil, err
+	}
+	key := c.text("seal_key_file")
+	if key == "" {
+		key = filepath.Join(h.state, "seal.key")
+	}
+	if h.sealer, err = secrets.OpenSealer(key); err != nil {
+		return nil, err
+	}
+	compiling, err := compileFlags{time: c.duration("compile.time"), apart: c.on("compile.apart")}.config(sandbox.Config{
+		CacheDir: filepath.Join(h.state, "cache"), Reset: sandbox.ResetMethod(c.text("reset")), Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if h.runtime, err = sandbox.New(ctx, compiling); err != nil {
+		return nil, err
+	}
+	running := c.scheduler()
+	running.Recorder, running.Log = h.recorder, log
+	if h.scheduler, err = scheduler.New(running); err != nil {
+		return nil, err
+	}
+	if h.servers, err = newPlatformServers(c, newServers(nil, "", h.scheduler, log)); err != nil {
+		return nil, err
+	}
+	blocked, err := outbound.ParseNetworks(c.list("outbound.blocked"))
+	if err != nil {
+		return nil, err
+	}
+	h.guard = &outbound.Dialer{Blocked: blocked}
+	h.http = outbound.NewHTTPClient(h.guard.DialContext)
+	h.variables = newSettled(h.store, h.sealer, log)
+	following, stop := context.WithCancel(context.Background())
+	h.following = stop
+	h.follower.Go(func() { h.variables.follow(following) }) // ends with close
+	h.controller = deploy.New(deploy.Config{
+		Store: h.store, Artifacts: h.artifacts, Dir: filepath.Join(h.state, "files"), Log: log,
+		System: h.system, Switch: h.switchTo, Hold: h.scheduler.Hold, Drain: h.scheduler.Settle, Policy: h.setPolicy,
+	})
+	return h, nil
+}
+
+func openRecords(ctx context.Context, c *configuration) (kv.Store, error) {
+	if c.text("store.kind") == "etcd" {
+		o := etcd.Options{Endpoints: c.list("store.endpoints"), Prefix: c.text("store.prefix"), User: c.text("store.user"), Password: c.text("store.password")}
+		var err error
+		if o.TLS, err = clientTLS(c.text("store.ca"), c.text("store.cert"), c.text("store.key")); err != nil {
+			return nil, fail(exitUsage, "store: %w", err)
+		}
+		records, err := etcd.Open(ctx, o)
+		if err != nil {
+			return nil, fmt.Errorf("open store: %w", err)
+		}
+		return records, nil
+	}
+	records, err := bolt.Open(filepath.Join(c.stateDirectory(), "store.db"))
+	switch {
+	case errors.Is(err, kv.ErrLocked):
+		return nil, fmt.Errorf("open store: %w\n  --state DIR names another place; several servers share an etcd", err)
+	case err != nil:
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return records, nil
+}
+
+// clientTLS is nil where nothing is given: the system's authorities, and no certificate.
+func clientTLS(ca, cert, key string) (*tls.Config, error) {
+	if ca+cert+key == "" {
+		return nil, nil
+	}
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, err
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s holds no certificate in PEM form", ca)
+		}
+	}
+	if cert+key != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, err
+		}
+		t.Certificates = []tls.Certificate{pair}
+	}
+	return t, nil
+}
+
+func openArtifacts(ctx context.Context, c *configuration) (a *artifact.Store, err error) {
+	if url := c.text("artifacts"); url != "" {
+		a, err = artifact.Open(ctx, url)
+	} else {
+		a, err = artifact.Folder(filepath.Join(c.stateDirectory(), "artifacts"))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open artifacts: %w", err)
+	}
+	return a, nil
+}
+
+// room finds or makes what a tenant's handlers share.
+func (h *hosted) room(id tenants.ID) *tenantRoom {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.rooms[id]
+	if r == nil {
+		r = &tenantRoom{}
+		policy := tenants.DefaultPolicy()
+		r.policy.Store(&policy)
+		r.pool = outbound.NewPool(outbound.PoolConfig{Dial: h.guard.DialContext, Open: func(address string, dial dialFunc) (redis.UniversalClient, error) {
+			return h.openRedis(id, r, address, dial)
+		}})
+		h.rooms[id] = r
+	}
+	return r
+}
+
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// openRedis is a tenant's way to a server that its handler named: one of the platform's, under the tenant's own names, or any other that the
+// guard lets through.
+func (h *hosted) openRedis(id tenants.ID, r *tenantRoom, address string, dial dialFunc) (redis.UniversalClient, error) {
+	_, ours, err := h.servers.meant(address)
+	if err != nil {
+		return nil, err
+	}
+	if ours {
+		one, err := h.servers.granted(address, r.policy.Load().Grants)
+		if err != nil {
+			return nil, err
+		}
+		return h.servers.tenantClient(one, id, func() tenants.Grants { return r.policy.Load().Grants })
+	}
+	options, err := endpoint.Parse(address)
+	if err != nil {
+		return nil, err
+	}
+	if options, err = asRESP2(options); err != nil {
+		return nil, err
+	}
+	return options.Client(dial), nil
+}
+
+// setPolicy is deploy.Config.Policy.
+func (h *hosted) setPolicy(id tenants.ID, p tenants.Policy) {
+	r := h.room(id)
+	r.policy.Store(&p)
+	h.mu.Lock()
+	if r.budget == nil && p.CPU > 0 {
+		r.budget = sandbox.NewBudget(p.CPU)
+	}
+	h.mu.Unlock()
+	h.scheduler.SetPolicy(id, p)
+}
+
+// system is deploy.Config.System: the platform as one application sees it.
+func (h *hosted) system(ctx context.Context, s deploy.Scope) (deploy.System, error) {
+	key := appKey{s.Tenant, s.App}
+	if err := h.variables.refresh(ctx, key); err != nil {
+		return deploy.System{}, err
+	}
+	resolver := secrets.NewResolver(declared(s.Manifest), h.variables.of(key))
+	return deploy.System{
+		Policy: s.Policy, MaxModule: maxModule,
+		Required:   resolver.Check,
+		Render:     resolver.Render,
+		CheckHosts: func(entries []string) error { _, err := outbound.Parse(entries, nil); return withNext(err) },
+		Endpoint: func(_ context.Context, address string) (tenants.EndpointID, error) {
+			one, err := h.servers.granted(address, s.Policy.Grants)
+			if err != nil {
+				return "", err
+			}
+			return one.id, nil
+		},
+		Shared: func(tenants.EndpointID) bool { return true },
+		Load:   func(ctx context.Context, u *deploy.Unit) error { return h.load(ctx, u, resolver) },
+	}, nil
+}
+
+// load compiles a unit, binds it to what it may do, and starts it once unless that was done before.
+func (h *hosted) load(ctx context.Context, u *deploy.Unit, resolver *secrets.Resolver) error {
+	program, err := h.runtime.Compile(ctx, u.Wasm)
+	if err != nil {
+		return withNext(err)
+	}
+	host, err := h.host(u, resolver)
+	if err != nil {
+		return errors.Join(err, program.Close())
+	}
+	log := h.log.With("tenant", u.Tenant, "app", u.App, "component", u.Component.ID)
+	tenant, app, version, id := u.Tenant, u.App, u.Version, u.Component.ID
+	bound := program.Bind(sandbox.Binding{
+		Host: host, Env: u.Component.Environment, Owner: string(u.Tenant), Files: u.Files, Memory: u.Limits.Memory, Timeout: u.Limits.Timeout,
+		Fuel: u.Limits.Fuel, Budget: h.room(u.Tenant).budget, Output: int64(u.Limits.Output), LogRate: u.Limits.LogRate,
+		Reuse: u.Component.Tool.Isolation == manifest.Reuse,
+		Lines: func(l sandbox.Line) {
+			if l.Platform {
+				l.Text = []byte(advice(string(l.Text), id))
+			}
+			h.line(telemetry.Line{At: time.Now(), Tenant: tenant, App: app, Component: id, Stream: l.Stream, Text: l.Text}, version)
+		},
+	})
+	u.Isolation, u.Why = bound.Isolation()
+	if !u.Started {
+		if err := bound.Check(ctx); err != nil {
+			bound.Close()
+			return errors.Join(errors.New("the component does not start, which every message would meet: "+named(err, id)), program.Close())
+		}
+	}
+	u.Handler = &handler{program: program, component: bound, log: log}
+	return nil
+}
+
+// host is what one component may reach.
+func (h *hosted) host(u *deploy.Unit, resolver *secrets.Resolver) (*spin.Host, error) {
+	allowed, err := allowList(u.Component, resolver)
+	if err != nil {
+		return nil, err
+	}
+	tenant, app, version, id := u.Tenant, u.App, u.Version, u.Component.ID
+	host := &spin.Host{
+		Gate: &outbound.Gate{
+			Allowed: allowed, Pool: h.room(u.Tenant).pool, HTTP: h.http,
+			Denied: func(d *outbound.Denied) {
+				text := d.Error() + "; to allow it, add to [component." + string(id) + "]: " + d.Hint
+				h.line(telemetry.Line{At: time.Now(), Tenant: tenant, App: app, Component: id, Stream: telemetry.Stderr, Text: []byte(text)}, version)
+			},
+		},
+		Variables: componentVariables(u.Component, resolver),
+		Stores:    map[string]spin.Store{},
+		Limits: spin.Limits{
+			HostCalls: int64(u.Limits.HostCalls), BytesOut: int64(u.Limits.BytesOut), BytesIn: int64(u.Limits.BytesIn),
+			Connections: u.Limits.Handles, StoreHandles: u.Limits.Handles,
+		},
+	}
+	for _, label := range u.Component.KeyValueStores {
+		h.servers.mu.Lock()
+		main := h.servers.known[tenants.DefaultEndpoint]
+		h.servers.mu.Unlock()
+		host.Stores[label] = spin.NewRedisStore(main.client, fmt.Sprintf("tenloom:kv:%s/%s/%s", u.Tenant, u.App, label))
+	}
+	return host, nil
+}
+
+// switchTo is deploy.Config.Switch.
+func (h *hosted) switchTo(tenant tenants.ID, app tenants.AppName, bound []deploy.Bound, paused string) error {
+	if paused != "" {
+		switch err := h.scheduler.Pause(tenant, app, paused); {
+		case errors.Is(err, scheduler.ErrUnknown):
+			return nil // it never ran here, and does not begin now
+		case err != nil:
+			return err
+		}
+	}
+	triggers := make([]scheduler.Trigger, len(bound))
+	for i := range bound {
+		triggers[i] = entry(&bound[i])
+	}
+	if err := h.scheduler.Apply(tenant, app, triggers); err != nil || paused != "" || len(bound) == 0 {
+		return err
+	}
+	return h.scheduler.Resume(tenant, app)
+}
+
+// entry is a trigger as the scheduler takes it.
+func entry(b *deploy.Bound) scheduler.Trigger {
+	t := scheduler.Trigger{Trigger: b.Trigger, Invoker: enter(b)}
+	if b.Split == nil {
+		return t
+	}
+	return scheduler.Trigger{Trigger: b.Leading(), Invoker: &scheduler.Split{
+		Of:     [2]scheduler.Trigger{t, {Trigger: b.Other.Trigger, Invoker: enter(b.Other)}},
+		Choose: b.Split.Choose, Note: b.Split.Note,
+	}}
+}
+
+func enter(b *deploy.Bound) scheduler.Invoker { return &entrance{b.Handler.(*handler), b.Prefix} }
+
+// checks are the lines of /readyz. A Redis that is lost makes triggers wait and not the API: it is told, and the process stays ready.
+func (h *hosted) checks() []api.Check {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	all := []api.Check{checkOf("store", h.store.Check(ctx)), checkOf("artifacts", h.artifacts.Check(ctx))}
+	if phase := h.phase.Load().(string); phase != "" {
+		return append([]api.Check{{Name: "server", Detail: "is " + phase}}, all...)
+	}
+	for _, id := range h.servers.names() {
+		all = append(all, api.Check{Name: "redis " + string(id), OK: true, Detail: h.condition(id)})
+	}
+	return all
+}
+
+func checkOf(name string, err error) api.Check {
+	if err != nil {
+		return api.Check{Name: name, Detail: err.Error()}
+	}
+	return api.Check{Name: name, OK: true, Detail: "ok"}
+}
+
+// condition tells how the subscriptions on a server stand.
+func (h *hosted) condition(id tenants.EndpointID) string {
+	waiting, reason, all := 0, "", h.scheduler.TargetStates(id)
+	for _, t := range all {
+		if t.State != scheduler.Active {
+			waiting, reason = waiting+1, t.State.String()+" "+t.Reason
+		}
+	}
+	if waiting > 0 {
+		return fmt.Sprintf("degraded: %d of %s not subscribed: %s", waiting, count(len(all), "target"), reason)
+	}
+	return fmt.Sprintf("ok, %s", count(len(all), "target"))
+}
+
+// line keeps what a handler printed for its tenant.
+func (h *hosted) line(telemetry.Line, tenants.VersionID) {}
+
+// counts sums up all tenants.
+func (h *hosted) counts() (sum telemetry.Counts) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	sum.Outcomes = map[string]int64{}
+	for id := range h.rooms {
+		c := h.recorder.Account(id).Counts()
+		sum.Received += c.Received
+		for outcome, n := range c.Outcomes {
+			sum.Outcomes[outcome] += n
+		}
+	}
+	return sum
+}
+
+// close releases everything that was opened, senders before receivers; the scheduler was shut down before, or never got a trigger.
+func (h *hosted) close(ctx context.Context) error {
+	var err error
+	if h.scheduler != nil {
+		_, e := h.scheduler.Shutdown(ctx)
+		err = errors.Join(err, e)
+	}
+	if h.following != nil {
+		h.following()
+		h.follower.Wait()
+	}
+	for _, r := range h.rooms {
+		r.pool.Close()
+	}
+	if h.servers != nil {
+		h.servers.close()
+	}
+	if h.runtime != nil {
+		err = errors.Join(err, h.runtime.Close(ctx))
+	}
+	if h.artifacts != nil {
+		err = errors.Join(err, h.artifacts.Close())
+	}
+	if h.store != nil {
+		err = errors.Join(err, h.store.Close())
+	}
+	return err
+}
+
+// grants are what a tenant may reach as its policy stands.
+func (h *hosted) grants(id tenants.ID) tenants.Grants { return h.room(id).policy.Load().Grants }
