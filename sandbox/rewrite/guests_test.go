@@ -140,6 +140,12 @@ func TestGuests(t *testing.T) {
 					return
 				}
 			}
+			if filepath.Base(file) == "table-grow.wasm" { // the original would grow its table until the machine has no memory left
+				if want := "handle-redis-message[0] "; !strings.HasPrefix(got[len(got)-1], want) {
+					t.Errorf("%q, want %q", got[len(got)-1], want)
+				}
+				return
+			}
 			want := conduct(t, wasm, "", len(got), &meter{})
 			if !slices.Equal(got, want) {
 				t.Errorf("%s\nrewritten:\n%s", strings.Join(want, "\n"), strings.Join(got, "\n"))
