@@ -33,6 +33,7 @@ func (c *Controller) begin(by Actor, t tenants.ID, a tenants.AppName, kind, targ
 	now := time.Now().UTC()
 	o := &operation{c: c, by: by, changed: make(chan struct{}), now: tenants.Operation{
 		ID: tenants.NewID[tenants.OperationID](now), Tenant: t, App: a, Kind: kind, Target: target, By: by.Name, State: tenants.OperationRunning, Started: now,
+		Steps: []tenants.Step{{State: "waiting", At: now}},
 	}}
 	c.mu.Lock()
 	defer c.mu.Unlock()
