@@ -590,3 +590,27 @@ func TestHubLeavesNothing(t *testing.T) {
 	}
 	subscribers(t, s.Client(), "a", 0)
 }
+
+// TestHubOverrun: a server closes a subscriber that does not take what it is sent. The hub connects again, and says what was missed.
+func TestHubOverrun(t *testing.T) {
+	s := redistest.Start(t, "--client-output-buffer-limit", "pubsub 1mb 1mb 1")
+	link := redistest.Proxy(t, s.Addr)
+	w := watch(t, dialler(t, "redis://"+link.Addr), time.Hour) // so that nothing but the server ends the connection
+	w.Add(channel("a"))
+	w.awaitAll(Active)
+	link.Blackhole()
+	payload := strings.Repeat("x", 1<<20)
+	c := s.Client()
+	overrun := func() bool { return do(t, c, "CLIENT", "LIST", "TYPE", "pubsub") == "" }
+	for n := 0; !overrun(); n++ {
+		if n == 256 { // MiB: far more than the sockets between them hold
+			t.Fatal("the server kept a subscriber that takes nothing")
+		}
+		do(t, c, "PUBLISH", "a", payload)
+	}
+	link.Restore()
+	w.await("gap", func() bool { return len(w.interruptions()) > 0 })
+	w.awaitAll(Active)
+	do(t, c, "PUBLISH", "a", "after")
+	w.await("message", func() bool { return w.got("m||a|after") })
+}

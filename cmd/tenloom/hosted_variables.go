@@ -91,11 +91,15 @@ func (s *settled) put(key appKey, c store.Change) {
 func (s *settled) refresh(ctx context.Context, key appKey) error {
 	var items []store.Change
 	err := errors.Join(
-		everyRecord(func(q store.Query) (store.Page[tenants.Variable], error) { return s.store.Variables(ctx, key.tenant, key.app, q) },
+		everyRecord(func(q store.Query) (store.Page[tenants.Variable], error) {
+			return s.store.Variables(ctx, key.tenant, key.app, q)
+		},
 			func(v tenants.Variable) {
 				items = append(items, store.Change{Noun: "variable", Tenant: key.tenant, App: key.app, Name: v.Name, Value: v})
 			}),
-		everyRecord(func(q store.Query) (store.Page[tenants.Secret], error) { return s.store.Secrets(ctx, key.tenant, key.app, q) },
+		everyRecord(func(q store.Query) (store.Page[tenants.Secret], error) {
+			return s.store.Secrets(ctx, key.tenant, key.app, q)
+		},
 			func(v tenants.Secret) {
 				items = append(items, store.Change{Noun: "secret", Tenant: key.tenant, App: key.app, Name: v.Name, Value: v})
 			}),
