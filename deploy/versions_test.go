@@ -2,9 +2,11 @@ package deploy_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tenloom/tenloom/deploy"
 	"github.com/tenloom/tenloom/tenants"
@@ -178,4 +180,49 @@ func TestFilesAreMounted(t *testing.T) {
 			t.Errorf("%s would be collected", what)
 		}
 	}
+}
+
+// TestVersionsAreKept makes more versions than are kept, after deployments that failed: what takes traffic stays, and so does what it is made of.
+func TestVersionsAreKept(t *testing.T) {
+	h := fresh(t)
+	h.version("mailer", h.source("echo-a", text("", "orders")))
+	h.deploy("mailer", 1)
+	h.set(map[string]string{"topic": "bills"})
+	v2 := h.version("mailer", h.source("echo-b", "spin_manifest_version = 2\n[application]\nname = \"mailer\"\n[variables]\ntopic = { required = true }\n"+
+		"[[trigger.redis]]\nchannel = \"{{ topic }}\"\ncomponent = \"m\"\n[component.m]\nsource = \"m.wasm\"\n"))
+	h.change(func(tx *store.Tx) error { return tx.DeleteVariable(t.Context(), tenant, "mailer", "topic") })
+	for range 3 {
+		d, err := h.CreateDeployment(t.Context(), ada, tenant, "mailer", all(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := h.wait(d.Operation); o.State != tenants.OperationFailed {
+			t.Fatalf("the operation is %s", o.State)
+		}
+	}
+	s := h.source("mark", "")
+	for i := range tenants.VersionsKept {
+		s.Manifest = text(fmt.Sprintf("description = \"%d\"\n", i), "orders")
+		h.version("mailer", s)
+	}
+	page, err := h.store.Versions(t.Context(), tenant, "mailer", store.Query{Limit: store.MaxPage})
+	if err != nil || len(page.Items) != tenants.VersionsKept || page.Items[len(page.Items)-1].Value.Number != 1 {
+		t.Fatalf("%d versions are kept, %v", len(page.Items), err)
+	}
+	if err := h.DeleteVersion(t.Context(), ada, tenant, "mailer", "1"); !isState(err) {
+		t.Errorf("removing what takes traffic gives %v", err)
+	}
+	if err := h.DeleteVersion(t.Context(), ada, tenant, "mailer", "50"); err != nil {
+		t.Error(err)
+	}
+	if _, err := h.artifacts.Collect(t.Context(), time.Now().Add(time.Hour), h.NamedArtifacts); err != nil {
+		t.Fatal(err)
+	}
+	for digest, want := range map[string]bool{v2.Manifest: false, v2.Components["m"]: false, h.read("mailer", "1").Components["m"]: true} {
+		if _, err := h.artifacts.Stat(t.Context(), digest); (err == nil) != want {
+			t.Errorf("artifact %s after the collection: %v", digest, err)
+		}
+	}
+	h = h.again(func(*hosted) {})
+	h.listens("acme:orders")
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/tenloom/tenloom/tenants/store/kv"
 )
 
-// deploymentsKept is how many deployments of an app are kept; the oldest go first.
+// deploymentsKept is how many deployments of an app are kept; the oldest that have ended go first.
 const deploymentsKept = 200
 
 // Current names an app's newest deployment.
@@ -92,12 +92,19 @@ func (tx *Tx) pruneDeployments(ctx context.Context, a tenants.App) error {
 	if err != nil || n < deploymentsKept {
 		return err
 	}
-	oldest, err := tx.list(ctx, kv.Range{Prefix: prefix, Limit: 1, KeysOnly: true})
+	oldest, err := tx.list(ctx, kv.Range{Prefix: prefix, Limit: 3})
 	if err != nil {
 		return fmt.Errorf("list deployments: %w", err)
 	}
 	for _, r := range oldest {
-		tx.delete(r.Key)
+		d, err := decode[tenants.Deployment](r)
+		if err != nil {
+			return err
+		}
+		if d.Value.Ended() {
+			tx.delete(r.Key)
+			break
+		}
 	}
 	return nil
 }

@@ -48,8 +48,8 @@ func (r reader) Versions(ctx context.Context, t tenants.ID, a tenants.AppName, q
 }
 
 // CreateVersion adds a version under the next number and returns it. Where the app has one with this digest already, that one is returned with
-// created false, and nothing changes. Beyond tenants.VersionsKept the oldest one that neither the app's newest deployment nor the one before
-// it uses is removed.
+// created false, and nothing changes. Beyond tenants.VersionsKept the oldest one that no deployment uses, and no rollback
+// would lead to, is removed.
 func (tx *Tx) CreateVersion(ctx context.Context, v tenants.Version) (_ tenants.Version, created bool, _ error) {
 	a, err := tx.openApp(ctx, v.Tenant, v.App)
 	if err != nil {
@@ -102,7 +102,7 @@ func (tx *Tx) PutVersion(ctx context.Context, v tenants.Version) error {
 	return tx.put(keyVersion(v.Tenant, v.App, v.Number), have.Value)
 }
 
-// DeleteVersion removes a version, unless the app's newest deployment or the one before it uses it (ErrState).
+// DeleteVersion removes a version, unless a deployment uses it or a rollback would lead to it (ErrState).
 func (tx *Tx) DeleteVersion(ctx context.Context, t tenants.ID, name tenants.AppName, number int) error {
 	a, err := tx.openApp(ctx, t, name)
 	if err != nil {
@@ -129,21 +129,31 @@ func (tx *Tx) dropVersion(v tenants.Version) {
 	tx.delete(indexDigest(v.Tenant, v.App, v.Digest))
 }
 
-// usedVersions are those of the newest deployment and of the one before it.
+// usedVersions are those of deployments that take traffic or are about to, and those of the last one before them that did, which a rollback
+// leads to. They are read past the transaction, which may not depend on as many records: each new deployment changes the app, on which it does
+// depend, and with what becomes of an old one no version comes into use.
 func (tx *Tx) usedVersions(ctx context.Context, a tenants.App) (map[int]bool, error) {
 	used := map[int]bool{}
-	for id, n := a.Deployment, 0; id != "" && n < 2; n++ {
-		d, err := tx.Deployment(ctx, a.Tenant, a.Name, string(id))
+	live := false
+	for id := a.Deployment; id != ""; {
+		d, err := tx.store.Deployment(ctx, a.Tenant, a.Name, string(id))
 		if errors.Is(err, ErrNotFound) {
 			break
 		}
 		if err != nil {
 			return nil, err
 		}
+		id = d.Value.Previous
+		if d.Value.State == tenants.DeploymentFailed {
+			continue
+		}
 		for _, w := range d.Value.Weights {
 			used[w.Version] = true
 		}
-		id = d.Value.Previous
+		if live {
+			break
+		}
+		live = d.Value.State == tenants.DeploymentLive
 	}
 	return used, nil
 }
