@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,15 +36,17 @@ type globals struct {
 	verbose bool   // -v: requests and their status on stderr
 	noInput bool   // --no-input: never ask
 
-	server string // --server
-	tenant string // --tenant, -t
+	server  string // --server
+	tenant  string // --tenant, -t
+	app     string // --app, -a
+	context string // --context
 }
 
 // addGlobals gives root the flags of every command.
 func addGlobals(root *cobra.Command) *globals {
 	g := &globals{program: programName(os.Args[0])}
 	flags := root.PersistentFlags()
-	flags.StringVarP(&g.output, "output", "o", "", "table, tsv, json or ndjson (default: table on a terminal, else tsv)")
+	flags.StringVarP(&g.output, "output", "o", "", "table, tsv, json, ndjson or name (default: table on a terminal, else tsv)")
 	flags.BoolVar(&g.json, "json", false, "short for --output json")
 	flags.BoolVarP(&g.quiet, "quiet", "q", false, "no hints and warnings")
 	flags.BoolVarP(&g.verbose, "verbose", "v", false, "say more on stderr")
@@ -53,8 +56,15 @@ func addGlobals(root *cobra.Command) *globals {
 
 // serverFlags gives a command the flags that say where the server is and who asks.
 func (g *globals) serverFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&g.server, "server", envOr("TENLOOM_SERVER", defaultServer), "address of the server (TENLOOM_SERVER)")
-	cmd.Flags().StringVarP(&g.tenant, "tenant", "t", envOr("TENLOOM_TENANT", string(tenants.Demo)), "tenant to act for (TENLOOM_TENANT)")
+	cmd.Flags().StringVar(&g.server, "server", "", "address of the server (TENLOOM_SERVER; default: the context's, or "+defaultServer+")")
+	cmd.Flags().StringVarP(&g.tenant, "tenant", "t", "", "tenant to act for (TENLOOM_TENANT; default: the folder's, the context's, or "+string(tenants.Demo)+")")
+	cmd.Flags().StringVar(&g.context, "context", "", "context to use (TENLOOM_CONTEXT; default: the current one)")
+}
+
+// appFlags are serverFlags for commands about one application.
+func (g *globals) appFlags(cmd *cobra.Command) {
+	g.serverFlags(cmd)
+	cmd.Flags().StringVarP(&g.app, "app", "a", "", "application (TENLOOM_APP; default: the one that the folder is linked to, or its manifest's)")
 }
 
 func envOr(name, otherwise string) string {
@@ -99,24 +109,53 @@ type client struct {
 	http    *http.Client
 	server  string // scheme, host and path, without a slash at the end
 	tenant  string
+	app     string    // "" where none is named
+	token   string    // "" signs in as nobody
 	program string    // how hints name this program
 	trace   io.Writer // nil, or where each request is written
 }
 
-// client makes the client that the flags describe.
+// client makes the client that flags, environment, folder and context describe, in this order.
 func (g *globals) client(cmd *cobra.Command) (*client, error) {
-	u, err := url.Parse(g.server)
+	t, err := g.aim()
+	if err != nil {
+		return nil, err
+	}
+	return g.clientOf(cmd, t)
+}
+
+// clientOf makes the client for a target.
+func (g *globals) clientOf(cmd *cobra.Command, t target) (*client, error) {
+	u, err := url.Parse(t.Server)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fail(exitUsage, "--server (or TENLOOM_SERVER) is not an address of a server\n  want http://HOST:PORT or https://HOST, such as %s", defaultServer)
 	}
-	if err := tenants.CheckName(g.tenant); err != nil {
+	if err := tenants.CheckName(t.Tenant); err != nil {
 		return nil, fail(exitUsage, "--tenant (or TENLOOM_TENANT): %w", err)
 	}
-	c := &client{http: &http.Client{}, server: strings.TrimRight(u.String(), "/"), tenant: g.tenant, program: g.program}
+	c := &client{http: newHTTPClient(), server: strings.TrimRight(u.String(), "/"), tenant: t.Tenant, app: t.App, token: t.Token, program: g.program}
+	if c.token != "" && u.Scheme == "http" && !loopback(u.Hostname()) {
+		return nil, fail(exitSignIn, "the token would go to %s in the clear\n  use an https address", c.server)
+	}
 	if g.verbose {
 		c.trace = cmd.ErrOrStderr()
 	}
 	return c, nil
+}
+
+// screenAndClient are what a command that shows what a server answers begins with.
+func (g *globals) screenAndClient(cmd *cobra.Command) (screen, *client, error) {
+	s, err := g.screen(cmd)
+	if err != nil {
+		return s, nil, err
+	}
+	c, err := g.client(cmd)
+	return s, c, err
+}
+
+// newHTTPClient follows no redirect: a token is for the server that it was given for.
+func newHTTPClient() *http.Client {
+	return &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 // url is the address of something of the tenant's.
@@ -147,17 +186,40 @@ func (c *client) post(ctx context.Context, path string, in any, timeout time.Dur
 	return answer, nil
 }
 
-// do sends a request that wants an answer of the given type. A status other than 2xx is a *problem; a server that does not answer is an
-// *unreachableError. The caller closes the body.
+// do is send for something of the tenant's, with a body of JSON or none.
 func (c *client) do(ctx context.Context, method, path, accept string, body io.Reader) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.url(path), body)
+	return c.send(ctx, apiRequest{method: method, path: "/v1/tenants/" + c.tenant + "/" + path, accept: accept, body: body})
+}
+
+// apiRequest is one call of the API.
+type apiRequest struct {
+	method, path string // the path with its query, from the server's root
+	accept       string // default application/json
+	body         io.Reader
+	kind         string // of body; default application/json
+	size         int64  // of body; 0 where it is not known
+	header       map[string]string
+}
+
+// send sends a request. A status other than 2xx is a *problem; a server that does not answer is an *unreachableError. The caller closes the body.
+func (c *client) send(ctx context.Context, r apiRequest) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, r.method, c.server+r.path, r.body)
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
-	req.Header.Set("Accept", accept)
+	req.Header.Set("Accept", cmp.Or(r.accept, "application/json"))
 	req.Header.Set("User-Agent", "tenloom/"+buildVersion().Version)
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if r.body != nil {
+		req.Header.Set("Content-Type", cmp.Or(r.kind, "application/json"))
+	}
+	if r.size > 0 {
+		req.ContentLength = r.size
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	for name, value := range r.header {
+		req.Header.Set(name, value)
 	}
 	start := time.Now()
 	resp, err := c.http.Do(req)
@@ -165,13 +227,63 @@ func (c *client) do(ctx context.Context, method, path, accept string, body io.Re
 		return nil, c.lost(ctx, err)
 	}
 	if c.trace != nil {
-		fmt.Fprintf(c.trace, "%s %s: %s in %s\n", method, req.URL, plain(resp.Status), millis(float64(time.Since(start))/1e6))
+		fmt.Fprintf(c.trace, "%s %s: %s in %s\n", r.method, req.URL, plain(resp.Status), millis(float64(time.Since(start))/1e6))
 	}
 	if resp.StatusCode/100 != 2 {
 		defer resp.Body.Close()
 		return nil, readProblem(resp)
 	}
 	return resp, nil
+}
+
+// callTimeout is how long an answer that waits for nothing may take.
+const callTimeout = time.Minute
+
+// call sends JSON, or nothing where in is nil, and returns the answer's document, nil where it has none.
+func (c *client) call(ctx context.Context, method, path string, in any) ([]byte, http.Header, error) {
+	return c.callWith(ctx, apiRequest{method: method, path: path}, in)
+}
+
+func (c *client) callWith(ctx context.Context, r apiRequest, in any) ([]byte, http.Header, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, fmt.Errorf("no answer within %v", callTimeout))
+	defer cancel()
+	if in != nil {
+		body, err := json.Marshal(in)
+		if err != nil {
+			return nil, nil, fmt.Errorf("encode request: %w", err)
+		}
+		r.body = bytes.NewReader(body)
+	}
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return nil, nil, c.lost(ctx, err)
+	case len(answer) > maxAnswer:
+		return nil, nil, fmt.Errorf("the answer of %s is larger than %s", c.server, size(maxAnswer))
+	}
+	return answer, resp.Header, nil
+}
+
+// of is the path of something of the tenant's; each part is one segment.
+func (c *client) of(parts ...string) string {
+	path := "/v1/tenants/" + c.tenant
+	for _, p := range parts {
+		path += "/" + url.PathEscape(p)
+	}
+	return path
+}
+
+// ofApp is of for something of the application's. It fails where no application is named.
+func (c *client) ofApp(parts ...string) (string, error) {
+	if c.app == "" {
+		return "", fail(exitUsage, "which application?\n  -a NAME or TENLOOM_APP names it; \"%s apps link NAME\" links this folder to it", c.program)
+	}
+	return c.of(append([]string{"apps", c.app}, parts...)...), nil
 }
 
 // lost says why there is no answer.

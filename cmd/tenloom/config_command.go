@@ -2,8 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -82,7 +80,10 @@ type shown struct {
 
 func (c *configuration) print(s screen) error {
 	var all []shown
-	rows := [][]string{{"SETTING", "VALUE", "SOURCE"}}
+	var rows [][]string
+	if s.format == "table" {
+		rows = append(rows, []string{"SETTING", "VALUE", "SOURCE"})
+	}
 	for _, g := range c.ordered() {
 		one := shown{g.key, g.printable(), g.source}
 		if g.key == "state" && g.value == "" {
@@ -123,9 +124,4 @@ func parent(cmd *cobra.Command) *cobra.Command {
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = unknownCommand
 	return cmd
-}
-
-// lines joins what belongs to an error, indented.
-func lines(first string, rest ...string) error {
-	return fmt.Errorf("%s", strings.Join(append([]string{first}, rest...), "\n  "))
 }

@@ -25,10 +25,17 @@ var update = flag.Bool("update", false, "write the outputs into the golden files
 func TestMain(m *testing.M) {
 	sandbox.CompileMain()
 	os.Setenv("TZ", "UTC") // read at the first local time; a write to time.Local would race with the timers that packages have started
-	for _, name := range []string{"TENLOOM_SERVER", "TENLOOM_TENANT", "NO_COLOR", "CI"} {
+	for _, name := range []string{"TENLOOM_SERVER", "TENLOOM_TENANT", "TENLOOM_APP", "TENLOOM_TOKEN", "TENLOOM_TOKEN_FILE", "TENLOOM_CONTEXT", "NO_COLOR", "CI"} {
 		os.Unsetenv(name)
 	}
+	config, err := os.MkdirTemp("", "tenloom-config-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Setenv("TENLOOM_CONFIG_DIR", config) // a person's own contexts are not for tests
 	code := m.Run()
+	os.RemoveAll(config)
 	os.RemoveAll(programDir) // "" where no test built the program
 	os.Exit(code)
 }
@@ -38,7 +45,7 @@ func clientRoot() *cobra.Command {
 	root := &cobra.Command{Use: "tenloom", Short: "Run handlers", Long: exitHelp}
 	g := addGlobals(root)
 	g.program = "tenloom" // the test binary looks as if "go run" had started it
-	root.AddCommand(publishCommand(g), subscribeCommand(g), newCommand(g), versionCommand(g), configCommand(g))
+	root.AddCommand(publishCommand(g), subscribeCommand(g), newCommand(g), versionCommand(g), configCommand(g), contextCommand(g), loginCommand(g), logoutCommand(g), whoamiCommand(g), apiCommand(g), tenantsCommand(g), membersCommand(g), policyCommand(g), limitsCommand(g), usageCommand(g), tokensCommand(g))
 	return root
 }
 

@@ -20,11 +20,11 @@ import (
 // screen is where a command's results go.
 type screen struct {
 	w      io.Writer
-	format string // "table" for people, "tsv", "json" or "ndjson"
+	format string // "table" for people, "tsv", "json", "ndjson" or "name"
 	colour bool
 }
 
-var formats = []string{"table", "tsv", "json", "ndjson"}
+var formats = []string{"table", "tsv", "json", "ndjson", "name"}
 
 // newScreen chooses the format: as asked, or a table on a terminal and tab-separated values elsewhere. Colour is for terminals that
 // want it (https://no-color.org).

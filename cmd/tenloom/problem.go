@@ -76,6 +76,12 @@ func (p *problem) Error() string {
 }
 
 func (p *problem) exitCode() int {
+	switch p.Code {
+	case "quota_exceeded":
+		return exitQuota
+	case "deploy_refused", "invalid_version", "not_subscribed", "not_switched":
+		return exitDeploy
+	}
 	switch p.Status {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
 		return exitUsage
