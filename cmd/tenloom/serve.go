@@ -62,11 +62,14 @@ type serving struct {
 	cert   *certificate
 	notify *notifier
 	out    io.Writer
+	hangup chan os.Signal // capacity 1: a reload that waits does for all
 }
 
 func serveAll(ctx context.Context, f *configFlags, c *configuration, out, messages io.Writer, g *globals) (err error) {
 	began := time.Now()
-	s := &serving{flags: f, config: c, level: &slog.LevelVar{}, notify: newNotifier(), out: out}
+	s := &serving{flags: f, config: c, level: &slog.LevelVar{}, notify: newNotifier(), out: out, hangup: make(chan os.Signal, 1)}
+	signal.Notify(s.hangup, syscall.SIGHUP) // from the beginning: unheard, it would end the process
+	defer signal.Stop(s.hangup)
 	s.level.Set(c.level())
 	log := newLog(messages, c.text("log.format"), s.level)
 	if s.cert, err = c.certificate(); err != nil {
@@ -182,14 +185,11 @@ func (s *serving) wait(ctx context.Context) {
 		s.notify.watch(watching, func() { s.scheduler.Load(tenants.Platform) })
 	}()
 	defer func() { stop(); <-watched }()
-	again := make(chan os.Signal, 1)
-	signal.Notify(again, syscall.SIGHUP)
-	defer signal.Stop(again)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-again:
+		case <-s.hangup:
 			s.reload()
 		}
 	}

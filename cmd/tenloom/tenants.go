@@ -46,7 +46,9 @@ func tenantsCommand(g *globals) *cobra.Command {
 			done: func(args []string) string { return fmt.Sprintf("Tenant %q runs again.", args[0]) }},
 		verb{use: "rm NAME", short: "Remove a tenant with everything of it", low: 1, high: 1, method: http.MethodDelete, path: own,
 			done: func(args []string) string { return fmt.Sprintf("Tenant %q is gone.", args[0]) },
-			sure: func(args []string) string { return fmt.Sprintf("Remove tenant %q, its applications, tokens and secrets?", args[0]) }},
+			sure: func(args []string) string {
+				return fmt.Sprintf("Remove tenant %q, its applications, tokens and secrets?", args[0])
+			}},
 	)
 }
 
