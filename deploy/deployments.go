@@ -182,18 +182,20 @@ func (c *Controller) moved(ctx context.Context, d *tenants.Deployment, to tenant
 }
 
 // openAll opens a deployment's versions, by weight. Their user releases them.
-func (c *Controller) openAll(ctx context.Context, d tenants.Deployment) (all []*opened, err error) {
+func (c *Controller) openAll(ctx context.Context, d tenants.Deployment) ([]*opened, error) {
+	return c.openWith(ctx, d, c.open)
+}
+
+func (c *Controller) openWith(ctx context.Context, d tenants.Deployment, open func(context.Context, *tenants.Version) (*opened, error)) (all []*opened, err error) {
 	for _, w := range d.Weights {
 		v, err := c.config.Store.Version(ctx, d.Tenant, d.App, strconv.Itoa(w.Version))
 		var one *opened
 		if err == nil {
-			one, err = c.open(ctx, &v.Value)
+			one, err = open(ctx, &v.Value)
 		}
 		if err != nil {
-			for _, one := range all {
-				c.release(one.loaded)
-			}
-			return nil, err
+			c.releaseAll(all)
+			return nil, fmt.Errorf("version %d: %w", w.Version, err)
 		}
 		all = append(all, one)
 	}
@@ -288,6 +290,9 @@ func (c *Controller) failed(o *operation, d tenants.Deployment, p *Problem) {
 
 func fail(ctx context.Context, tx *store.Tx, d tenants.Deployment, p *Problem) error {
 	have, err := tx.Deployment(ctx, d.Tenant, d.App, string(d.ID))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil // its app was removed
+	}
 	if err != nil {
 		return err
 	}

@@ -72,6 +72,10 @@ func TestDeploymentFails(t *testing.T) {
 			h.broken = func(u *deploy.Unit) error { return advice{"it does not start", "mend it"} }
 			return h
 		}, deploy.DeployRefused, "it does not start; mend it"},
+		{"the disk is full when the switch is written down", func(h *hosted) *hosted {
+			h.after = func() { h.disk.full.Store(1) }
+			return h
+		}, deploy.NotSwitched, "deploy again"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			h := fresh(t)

@@ -93,16 +93,27 @@ func (c *Controller) fetch(ctx context.Context, v *loaded, of *tenants.Version, 
 		u := Unit{Tenant: v.Tenant, App: v.App, Version: v.ID, Component: &one, Digest: of.Components[one.ID], Limits: limits(one.Tool, sys.Policy.Max)}
 		var err error
 		if u.Wasm, err = c.recent.read(ctx, c.config.Artifacts, u.Digest, sys.MaxModule); err != nil {
-			r.fail(one.Line, "component."+string(one.ID)+".source", hintf(fmt.Sprintf("a module has at most %s", size(sys.MaxModule)), "%w", err))
+			if !spoiled(err) {
+				return err
+			}
+			r.fail(one.Line, "component."+string(one.ID)+".source", hintf("upload it again; a module has at most "+size(sys.MaxModule), "%w", err))
 		}
 		if list, ok := of.Files[one.ID]; ok {
 			if u.Files, err = c.mount(ctx, list); err != nil {
-				r.fail(one.Line, "component."+string(one.ID)+".files", err)
+				if !spoiled(err) {
+					return err
+				}
+				r.fail(one.Line, "component."+string(one.ID)+".files", hintf("upload them again", "%w", err))
 			}
 		}
 		v.Units = append(v.Units, u)
 	}
 	return r.err(ctx)
+}
+
+// spoiled tells whether an error is about what was uploaded, and not about the place that it is kept in.
+func spoiled(err error) bool {
+	return errors.Is(err, artifact.ErrNotFound) || errors.Is(err, artifact.ErrDamaged) || errors.Is(err, artifact.ErrTooLarge)
 }
 
 // mount gives the files of a list, which are written to a folder once. The folder appears whole or not at all.

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,6 +25,7 @@ import (
 	"github.com/tenloom/tenloom/tenants/endpoint/redistest"
 	"github.com/tenloom/tenloom/tenants/store"
 	"github.com/tenloom/tenloom/tenants/store/artifact"
+	"github.com/tenloom/tenloom/tenants/store/kv"
 	"github.com/tenloom/tenloom/tenants/store/kv/bolt"
 )
 
@@ -41,6 +44,7 @@ type hosted struct {
 	scheduler *scheduler.Scheduler
 	runtime   *sandbox.Runtime
 	redis     *redistest.Server
+	disk      *disk
 
 	seen func(d *scheduler.Delivery) // told of each invocation before it; may be nil
 
@@ -48,6 +52,20 @@ type hosted struct {
 	loads  int
 	closed int
 	broken func(u *deploy.Unit) error // refuses what is loaded; may be nil
+	after  func()                     // called after the next switch; may be nil
+}
+
+// disk is what the store is kept on. It is full for as many commits as it is told.
+type disk struct {
+	kv.Store
+	full atomic.Int32
+}
+
+func (d *disk) Commit(ctx context.Context, conditions []kv.Condition, writes []kv.Write) (kv.Revision, error) {
+	if len(writes) > 0 && d.full.Add(-1) >= 0 {
+		return 0, fmt.Errorf("write: %w", syscall.ENOSPC)
+	}
+	return d.Store.Commit(ctx, conditions, writes)
 }
 
 // host starts one over a directory, which may hold what another left.
@@ -62,7 +80,8 @@ func host(t testing.TB, dir string, r *redistest.Server) *hosted {
 	h := &hosted{t: t, dir: dir, redis: r}
 	k, err := bolt.Open(filepath.Join(dir, "store.db"))
 	must(err)
-	h.store, err = store.Open(t.Context(), k)
+	h.disk = &disk{Store: k}
+	h.store, err = store.Open(t.Context(), h.disk)
 	must(err)
 	h.artifacts, err = artifact.Folder(filepath.Join(dir, "artifacts"))
 	must(err)
@@ -192,7 +211,7 @@ func (h *hosted) load(ctx context.Context, u *deploy.Unit) error {
 			return errors.Join(err, program.Close())
 		}
 	}
-	u.Handler = &hand{h, program, bound}
+	u.Handler = &hand{h: h, program: program, component: bound}
 	return nil
 }
 
@@ -201,24 +220,39 @@ type hand struct {
 	h         *hosted
 	program   *sandbox.Program
 	component *sandbox.Component
+	open      atomic.Int64 // sessions
+	gone      atomic.Bool
 }
 
 func (u *hand) Close() error {
 	u.h.mu.Lock()
 	u.h.closed++
 	u.h.mu.Unlock()
+	u.gone.Store(true)
+	if n := u.open.Load(); n > 0 {
+		u.h.t.Errorf("a component was closed that %d sessions were open of", n)
+	}
 	u.component.Close()
 	return u.program.Close()
 }
 
-func (u *hand) Open() scheduler.Session { return &inHand{u.h, u.component.Open()} }
+func (u *hand) Open() scheduler.Session {
+	u.open.Add(1)
+	if u.gone.Load() {
+		u.h.t.Error("a session was opened of a component that is closed")
+	}
+	return &inHand{u, u.component.Open()}
+}
 
 type inHand struct {
-	h   *hosted
+	*hand
 	run *sandbox.Session
 }
 
-func (s *inHand) Close() { s.run.Close() }
+func (s *inHand) Close() {
+	s.run.Close()
+	s.open.Add(-1)
+}
 
 func (s *inHand) Invoke(ctx context.Context, d *scheduler.Delivery) scheduler.Result {
 	if s.h.seen != nil {
@@ -254,6 +288,10 @@ func (h *hosted) apply(t tenants.ID, a tenants.AppName, bound []deploy.Bound, pa
 	}
 	if err := h.scheduler.Apply(t, a, all); err != nil || len(all) == 0 {
 		return err
+	}
+	if h.after != nil {
+		h.after()
+		h.after = nil
 	}
 	return h.scheduler.Resume(t, a)
 }

@@ -174,6 +174,12 @@ func (c *Controller) take(key appKey, number int) *loaded {
 	return l
 }
 
+func (c *Controller) releaseAll(all []*opened) {
+	for _, one := range all {
+		c.release(one.loaded)
+	}
+}
+
 // release gives a version back that nothing is sent to any more. The last user closes its units.
 func (c *Controller) release(l *loaded) {
 	c.mu.Lock()

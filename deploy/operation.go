@@ -85,9 +85,22 @@ func (c *Controller) run(o *operation, work func(ctx context.Context) error, fai
 			p = problemf(Interrupted, "ask for it again", "the server was stopped in the middle")
 		case errors.Is(cause, errCancelled):
 			p = problemf(Cancelled, "", "it was cancelled")
+		case p.Code == Failed && !told(err):
+			c.config.Log.Error("an operation failed", "tenant", o.now.Tenant, "app", o.now.App, "operation", o.now.ID, "error", err)
+			p = problemf(Failed, "try again; tell the operator the operation's id if it stays so", "the platform could not do this; its log has the reason")
 		}
 		fail(p)
 	})
+}
+
+// told lists what tenants may be told in the store's own words. What else goes wrong names the server's files and addresses.
+func told(err error) bool {
+	for _, known := range []error{store.ErrNotFound, store.ErrExists, store.ErrMismatch, store.ErrContended, store.ErrQuota, store.ErrState} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
 }
 
 var errCancelled = errors.New("cancelled")

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -121,19 +120,15 @@ func (c *Controller) revive(ctx context.Context, r *revival) error {
 
 // reopen loads a deployment's versions. They were started when they were made: what fails now fails with their first message.
 func (c *Controller) reopen(ctx context.Context, d tenants.Deployment) (*rollout, error) {
-	var versions []*opened
-	for _, w := range d.Weights {
-		v, err := c.config.Store.Version(ctx, d.Tenant, d.App, strconv.Itoa(w.Version))
-		if err != nil {
-			return nil, err
-		}
-		one, err := c.prepare(ctx, &v.Value, false)
-		if err != nil {
-			return nil, fmt.Errorf("version %d: %w", w.Version, err)
-		}
-		versions = append(versions, one)
+	versions, err := c.openWith(ctx, d, func(ctx context.Context, v *tenants.Version) (*opened, error) { return c.prepare(ctx, v, false) })
+	if err != nil {
+		return nil, err
 	}
-	return newRollout(d, versions)
+	r, err := newRollout(d, versions)
+	if err != nil {
+		c.releaseAll(versions)
+	}
+	return r, err
 }
 
 // revived makes what was loaded take its traffic again, all at once.

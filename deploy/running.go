@@ -173,9 +173,7 @@ func (c *Controller) retire(r *rollout) {
 			}
 			return // an invocation may still use it
 		}
-		for _, one := range r.versions {
-			c.release(one.loaded)
-		}
+		c.releaseAll(r.versions)
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tenloom/tenloom/deploy"
 	"github.com/tenloom/tenloom/scheduler"
+	"github.com/tenloom/tenloom/telemetry"
 	"github.com/tenloom/tenloom/tenants"
 	"github.com/tenloom/tenloom/tenants/store"
 )
@@ -224,4 +225,34 @@ func TestPause(t *testing.T) {
 		t.Errorf("apps are left: %+v, %v", page.Items, err)
 	}
 	h.until("its versions are closed", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return h.closed == h.loads })
+}
+
+// TestReplacedVersionStaysUntilItsCallsEnd: a call that has begun ends in the version that it began in, which is closed after it, not before.
+func TestReplacedVersionStaysUntilItsCallsEnd(t *testing.T) {
+	h := fresh(t)
+	v1 := h.version("mailer", h.source("echo-a", text("", "orders")))
+	h.deploy("mailer", 1)
+	h.listens("acme:orders")
+	began, end := make(chan struct{}), make(chan struct{})
+	h.seen = func(d *scheduler.Delivery) {
+		if string(d.Payload()) == "slow" {
+			close(began)
+			<-end
+		}
+	}
+	slow := make(chan []telemetry.Invocation, 1)
+	go func() { slow <- h.ask("acme:orders", "slow") }() // ends with its answer
+	<-began
+	v2 := h.version("mailer", h.source("echo-b", text("", "orders")))
+	h.deploy("mailer", 2)
+	for range 50 {
+		if got := h.ask("acme:orders", "fast"); len(got) != 1 || got[0].Version != v2.Digest {
+			t.Fatalf("after the switch a message was handled by %+v", got)
+		}
+	}
+	close(end)
+	if got := <-slow; len(got) != 1 || got[0].Version != v1.Digest || got[0].Outcome != tenants.Handled {
+		t.Errorf("the slow message was handled by %+v", got)
+	}
+	h.until("the first version is closed", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return h.closed == 1 })
 }

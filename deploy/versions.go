@@ -18,7 +18,7 @@ type Created struct {
 	Operation tenants.OperationID // that prepares it; "" where nothing is to be done
 }
 
-// CheckVersion tells what CreateVersion and the preparation of the version would say, and keeps nothing. It compiles the modules.
+// CheckVersion tells what CreateVersion and the preparation of the version would say, and makes none. It compiles the modules.
 func (c *Controller) CheckVersion(ctx context.Context, t tenants.ID, a tenants.AppName, s VersionSource) (tenants.Version, error) {
 	p, err := c.config.Store.Policy(ctx, t)
 	if err != nil {
@@ -153,6 +153,9 @@ func (c *Controller) ready(ctx context.Context, o *operation, v tenants.Version)
 func (c *Controller) rejected(o *operation, v tenants.Version, p *Problem) {
 	c.ending(o, silent(v.Tenant), nil, p, func(ctx context.Context, tx *store.Tx) error {
 		have, err := tx.Version(ctx, v.Tenant, v.App, strconv.Itoa(v.Number))
+		if errors.Is(err, store.ErrNotFound) {
+			return nil // it was removed
+		}
 		if err != nil {
 			return err
 		}
