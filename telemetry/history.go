@@ -78,13 +78,36 @@ func (h *History) add(rec *Record) {
 
 // Last returns up to n invocations of a tenant, newest first.
 func (h *History) Last(tenant tenants.ID, n int) []Invocation {
+	return h.Select(tenant, "", n, func(*Record) bool { return true })
+}
+
+// Select returns up to n invocations of a tenant that want takes, newest first, older than the one with the id after; "" is none. Of a Record it
+// is shown what a Record's doc says, with the channel cut.
+func (h *History) Select(tenant tenants.ID, after string, n int, want func(*Record) bool) []Invocation {
+	var last tenants.ULID
+	if after != "" {
+		var err error
+		if last, err = tenants.ParseULID(strings.TrimPrefix(after, "inv_")); err != nil {
+			return nil
+		}
+	}
 	var found []Invocation
+	passed := after == ""
 	h.each(func(e *entry) bool {
 		if len(found) >= n {
 			return false
 		}
-		if e.rec.Trigger.Tenant == tenant {
-			found = append(found, e.keep())
+		if e.rec.Trigger.Tenant != tenant {
+			return true
+		}
+		if !passed {
+			passed = e.rec.Invocation == tenants.InvocationID(last)
+			return true
+		}
+		rec := e.rec
+		rec.Channel, rec.Output = e.channel[:e.name], e.output[:e.cut]
+		if want(&rec) {
+			found = append(found, rec.Keep())
 		}
 		return true
 	})

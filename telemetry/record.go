@@ -174,6 +174,7 @@ type Invocation struct {
 	Truncated int64               `json:"truncated,omitempty"`
 	Memory    uint64              `json:"memory_bytes,omitempty"`
 	Fuel      uint64              `json:"fuel,omitempty"`
+	Endpoint  tenants.EndpointID  `json:"endpoint,omitempty"`
 }
 
 // Keep copies a Record into an Invocation.
@@ -184,6 +185,7 @@ func (rec *Record) Keep() Invocation {
 		Channel: strings.ToValidUTF8(string(rec.Channel), "\uFFFD"), Target: t.Target.Name, Kind: t.Target.Kind.String(), Bytes: rec.Bytes, Received: rec.Received,
 		QueuedMS: milliseconds(rec.Waited), RanMS: milliseconds(rec.Ran), Outcome: rec.Outcome, Reason: rec.Reason,
 		Error: rec.Err, Output: strings.ToValidUTF8(string(rec.Output), "\uFFFD"), Truncated: rec.Truncated, Memory: rec.Memory, Fuel: rec.Fuel,
+		Endpoint: t.Endpoint,
 	}
 	if rec.Invocation != (tenants.InvocationID{}) {
 		in.ID = rec.Invocation.String()

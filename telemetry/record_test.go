@@ -77,7 +77,7 @@ func TestKeep(t *testing.T) {
 	want := telemetry.Invocation{
 		ID: "inv_00000000000000000000000002", Message: "msg_00000000000000000000000001", Tenant: "a", App: "shop", Version: "sha256:1",
 		Component: "mailer", Channel: "orders:\uFFFD", Target: "orders:*", Kind: "pattern", Bytes: 3, Received: epoch, QueuedMS: 1.5, RanMS: 2,
-		Outcome: tenants.Failed, Error: "exit 1", Output: "caf\uFFFD", Truncated: 4, Memory: 65536, Fuel: 77,
+		Outcome: tenants.Failed, Error: "exit 1", Output: "caf\uFFFD", Truncated: 4, Memory: 65536, Endpoint: "e1", Fuel: 77,
 	}
 	if in != want {
 		t.Errorf("got  %+v\nwant %+v", in, want)

@@ -32,7 +32,7 @@ type condition struct {
 	Since  time.Time `json:"since,omitzero"`
 }
 
-// showApp adds to an app how it stands: whether versions take traffic, and whether Redis acknowledged its triggers.
+// appStatus adds to an app how it stands: whether versions take traffic, and whether Redis acknowledged its triggers.
 func (s *server) appStatus(a tenants.App, triggers []scheduler.TriggerState) appAnswer {
 	out := appAnswer{App: a, Status: appStatus{ObservedGeneration: a.Generation}}
 	subscribed := condition{Type: "Subscribed", Reason: "no_triggers"}
@@ -124,4 +124,76 @@ func there(existed bool) error {
 		return nil
 	}
 	return store.ErrNotFound
+}
+
+type appPatch struct {
+	Paused *bool  `json:"paused"`
+	Reason string `json:"paused_reason"`
+}
+
+// patchApp pauses or resumes an app that is as its ETag says.
+func (s *server) patchApp(c *call) error {
+	var in appPatch
+	if err := c.readJSON(&in); err != nil {
+		return err
+	}
+	if err := c.match(c.app.Revision, true); err != nil {
+		return err
+	}
+	switch {
+	case in.Paused == nil:
+		return s.showApp(c)
+	case *in.Paused:
+		return s.pause(c, in.Reason)
+	}
+	return s.resume(c)
+}
+
+// pauseApp unsubscribes an app's triggers until it is resumed.
+func (s *server) pauseApp(c *call) error {
+	in, err := c.readReason()
+	if err != nil {
+		return err
+	}
+	return s.pause(c, in.Reason)
+}
+
+func (s *server) pause(c *call, reason string) error {
+	_, err := s.Controller.PauseApp(c.ctx(), c.actor(), c.tenant.Value.ID, string(c.app.Value.Name), reason)
+	return s.appNow(c, err)
+}
+
+func (s *server) resumeApp(c *call) error {
+	if err := bodyless(c.r); err != nil {
+		return err
+	}
+	return s.resume(c)
+}
+
+func (s *server) resume(c *call) error {
+	_, err := s.Controller.ResumeApp(c.ctx(), c.actor(), c.tenant.Value.ID, string(c.app.Value.Name))
+	return s.appNow(c, err)
+}
+
+// appNow answers with an app after a change of the Controller's.
+func (s *server) appNow(c *call, err error) error {
+	if err != nil {
+		return err
+	}
+	have, err := s.Store.App(c.ctx(), c.tenant.Value.ID, string(c.app.Value.Name))
+	if err != nil {
+		return err
+	}
+	return c.one(http.StatusOK, have.Revision, s.appStatus(have.Value, s.Scheduler.Triggers(c.tenant.Value.ID)))
+}
+
+// deleteApp removes an app with everything that belongs to it.
+func (s *server) deleteApp(c *call) error {
+	if err := c.match(c.app.Revision, false); err != nil {
+		return err
+	}
+	if err := s.Controller.DeleteApp(c.ctx(), c.actor(), c.tenant.Value.ID, string(c.app.Value.Name)); err != nil {
+		return err
+	}
+	return c.empty(http.StatusNoContent)
 }

@@ -99,7 +99,7 @@ func (s *server) admit(c *call, rt *route) error {
 	if a, ok := unwrap(c.w); ok {
 		a.who = c.who.Subject
 	}
-	if err := s.take(c, rt.meter); err != nil {
+	if err := s.take(c, rt.deploys); err != nil {
 		return err
 	}
 	if rt.action == "" {

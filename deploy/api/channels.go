@@ -14,7 +14,8 @@ import (
 type target struct {
 	Endpoint tenants.EndpointID `json:"endpoint"`
 	Kind     string             `json:"kind"`
-	Target   string             `json:"target"`
+	Target   string             `json:"target"`                  // as the tenant wrote it
+	Actual   string             `json:"actual_target,omitempty"` // on the server, where that is another
 }
 
 // channelAnswer is a channel, pattern or stream with who handles its messages.
@@ -42,7 +43,7 @@ type subscriptionAnswer struct {
 func (s *server) grouped(id tenants.ID) [][]scheduler.TriggerState {
 	groups := map[target][]scheduler.TriggerState{}
 	for _, t := range s.Scheduler.Triggers(id) {
-		k := targetOf(t)
+		k := s.targetOf(t)
 		groups[k] = append(groups[k], t)
 	}
 	all := make([][]scheduler.TriggerState, 0, len(groups))
@@ -50,21 +51,22 @@ func (s *server) grouped(id tenants.ID) [][]scheduler.TriggerState {
 		all = append(all, g)
 	}
 	slices.SortFunc(all, func(a, b []scheduler.TriggerState) int {
-		x, y := targetOf(a[0]), targetOf(b[0])
+		x, y := s.targetOf(a[0]), s.targetOf(b[0])
 		return cmp.Or(cmp.Compare(x.Target, y.Target), cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Endpoint, y.Endpoint))
 	})
 	return all
 }
 
-func targetOf(t scheduler.TriggerState) target {
-	return target{t.Endpoint, t.Target.Kind.String(), t.Target.Name}
+func (s *server) targetOf(t scheduler.TriggerState) target {
+	name, actual := s.written(t.Tenant, t.Endpoint, t.Target.Name)
+	return target{t.Endpoint, t.Target.Kind.String(), name, actual}
 }
 
 // channels lists what a tenant's triggers listen to, and which handlers each wakes. Its length is bounded by what the tenant has deployed.
 func (s *server) channels(c *call) error {
 	out := listing[channelAnswer]{Data: []channelAnswer{}}
 	for _, g := range s.grouped(c.tenant.Value.ID) {
-		one := channelAnswer{target: targetOf(g[0])}
+		one := channelAnswer{target: s.targetOf(g[0])}
 		for _, t := range g {
 			one.Handlers = append(one.Handlers, handlerOf{t.App, t.Component, t.ID})
 		}
@@ -77,7 +79,7 @@ func (s *server) channels(c *call) error {
 func (s *server) subscriptions(c *call) error {
 	out := listing[subscriptionAnswer]{Data: []subscriptionAnswer{}}
 	for _, g := range s.grouped(c.tenant.Value.ID) {
-		out.Data = append(out.Data, subscriptionAnswer{targetOf(g[0]), g[0].State, g[0].Reason, g[0].Since, len(g)})
+		out.Data = append(out.Data, subscriptionAnswer{s.targetOf(g[0]), g[0].State, g[0].Reason, g[0].Since, len(g)})
 	}
 	return c.json(http.StatusOK, out)
 }

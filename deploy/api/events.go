@@ -13,7 +13,8 @@ import (
 type events struct {
 	w     http.ResponseWriter
 	c     *http.ResponseController
-	begun bool // the answer's header is sent
+	kind  string // media type; "" is text/event-stream
+	begun bool   // the answer's header is sent
 }
 
 func newEvents(w http.ResponseWriter) *events {
@@ -49,6 +50,9 @@ func (e *events) send(text string) error {
 	}
 	if !e.begun {
 		e.begun = true
+		if e.kind != "" {
+			e.w.Header().Set("Content-Type", e.kind)
+		}
 		streamHeader(e.w)
 	}
 	if _, err := io.WriteString(e.w, text); err != nil {
@@ -58,7 +62,9 @@ func (e *events) send(text string) error {
 }
 
 func streamHeader(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "text/event-stream")
+	if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "text/event-stream")
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would wait for more
 	w.WriteHeader(http.StatusOK)

@@ -121,7 +121,7 @@ func TestETags(t *testing.T) {
 	if got := h.ok("operator", "PATCH", "/v1/tenants/acme", `{"title":"Acme"}`, "If-Match", h.etag("owner", "/v1/tenants/acme")); got["title"] != "Acme" {
 		t.Errorf("%v", got)
 	}
-	if all := h.audited(acme); !slices.Equal(all, []string{"tenants.update acme", "policy.write"}) {
+	if all := h.audited(acme); !slices.Equal(all, []string{"tenants.update acme", "policy.write acme"}) {
 		t.Errorf("%q", all)
 	}
 }

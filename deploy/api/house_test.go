@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -13,11 +15,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenloom/tenloom/deploy"
 	"github.com/tenloom/tenloom/deploy/api"
 	"github.com/tenloom/tenloom/scheduler"
 	"github.com/tenloom/tenloom/telemetry"
 	"github.com/tenloom/tenloom/tenants"
 	"github.com/tenloom/tenloom/tenants/store"
+	"github.com/tenloom/tenloom/tenants/store/artifact"
 	"github.com/tenloom/tenloom/tenants/store/kv/bolt"
 )
 
@@ -25,6 +29,9 @@ import (
 type house struct {
 	*stage
 	store  *store.Store
+	blobs  *artifact.Store
+	deploy *deploy.Controller
+	tail   *telemetry.Tail
 	tokens map[string]string // by who: operator, viewer, deployer, owner, app (an owner's, bound to mailer), reader (scope *.read), stranger (owner of other)
 	log    *bytes.Buffer
 	api    http.Handler
@@ -53,6 +60,25 @@ func build(t testing.TB, change ...func(*api.Config)) *house {
 			t.Error(err)
 		}
 	})
+	h.blobs = artifact.Memory()
+	h.tail = telemetry.NewTail(0, 0)
+	h.deploy = deploy.New(deploy.Config{
+		Store: h.store, Artifacts: h.blobs, Dir: t.TempDir(), System: h.system, Switch: h.apply,
+		Hold:   func(context.Context, tenants.EndpointID, []tenants.Target) (func(), error) { return func() {}, nil },
+		Drain:  func(context.Context) error { return nil },
+		Policy: h.scheduler.SetPolicy,
+	})
+	if _, err := h.deploy.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.deploy.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	h.scheduler.AddEndpoint(scheduler.Endpoint{ID: tenants.DefaultEndpoint, Name: "redis:6379", Dial: func(context.Context) (net.Conn, error) {
+		return nil, errors.New("there is no Redis here")
+	}})
 	h.furnish()
 	c := h.config()
 	for _, f := range change {
@@ -70,6 +96,7 @@ func build(t testing.TB, change ...func(*api.Config)) *house {
 func (h *house) config() api.Config {
 	return api.Config{
 		Scheduler: h.scheduler, Recorder: h.recorder, Log: slog.New(slog.NewTextHandler(h.log, nil)), Build: api.Build{Version: "1.2.3", Go: "go1"}, Store: h.store,
+		Artifacts: h.blobs, Controller: h.deploy, Tail: h.tail, Shared: func(on tenants.EndpointID) bool { return on == tenants.DefaultEndpoint },
 		Seal: func(plain []byte) (tenants.Sealed, error) { return append([]byte("sealed:"), plain...), nil },
 		TestConnection: func(_ context.Context, n tenants.Connection) error {
 			if strings.Contains(n.Address, "gone") {
@@ -85,6 +112,42 @@ func (h *house) config() api.Config {
 		},
 		Checks: func() []api.Check { return nil },
 	}
+}
+
+// system is what a version runs in here: handlers that are Go functions, of modules that are not looked at.
+func (h *house) system(context.Context, deploy.Scope) (deploy.System, error) {
+	return deploy.System{
+		MaxModule:  1 << 20,
+		Required:   func(context.Context) error { return nil },
+		Render:     func(_ context.Context, t tenants.Template) (string, error) { return t.String(), nil },
+		CheckHosts: func([]string) error { return nil },
+		Endpoint:   func(context.Context, string) (tenants.EndpointID, error) { return tenants.DefaultEndpoint, nil },
+		Shared:     func(tenants.EndpointID) bool { return true },
+		Load: func(_ context.Context, u *deploy.Unit) error {
+			if bytes.Contains(u.Wasm, []byte("broken")) {
+				return errors.New("the module is broken")
+			}
+			u.Handler = loadedHandler{echo}
+			return nil
+		},
+	}, nil
+}
+
+type loadedHandler struct{ *handler }
+
+func (loadedHandler) Close() error { return nil }
+
+func (l loadedHandler) Open() scheduler.Session { return l.handler }
+
+func (h *house) apply(t tenants.ID, a tenants.AppName, bound []deploy.Bound, paused string) error {
+	all := make([]scheduler.Trigger, len(bound))
+	for i := range bound {
+		all[i] = scheduler.Trigger{Trigger: bound[i].Leading(), Invoker: bound[i].Handler.(loadedHandler)}
+	}
+	if paused != "" {
+		all = nil
+	}
+	return h.scheduler.Apply(t, a, all)
 }
 
 // furnish puts tenants, apps and tokens into the store.

@@ -68,13 +68,16 @@ func (s *server) publish(c *call) error {
 	if err != nil {
 		return unknownEndpoint(err)
 	}
+	wrote := m.channel
+	m.channel = c.published(on.ID, wrote)
 	answer, err := s.send(c.ctx(), on, m)
 	if err != nil {
 		return &problem{Status: http.StatusBadGateway, Code: "redis_unavailable", Title: "Redis did not take the message", Detail: err.Error(),
 			Next: "See /readyz for how the connection stands."}
 	}
+	answer.Channel = wrote
 	if answer.Matched == 0 {
-		answer.Near = s.near(tenant, m.channel)
+		answer.Near = s.near(tenant, wrote)
 	}
 	return c.json(http.StatusOK, answer)
 }
@@ -115,7 +118,7 @@ func (s *server) near(tenant tenants.ID, channel string) []near {
 	handlers := map[string]int{}
 	var names []string
 	for _, t := range s.Scheduler.Triggers(tenant) {
-		name := t.Target.Name
+		name, _ := s.written(tenant, t.Endpoint, t.Target.Name)
 		if t.Target.Kind != tenants.Exact || name == channel {
 			continue
 		}

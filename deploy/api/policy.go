@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	"github.com/tenloom/tenloom/tenants"
-	"github.com/tenloom/tenloom/tenants/store"
 )
 
 // showPolicy shows what a tenant may do and keep.
@@ -30,18 +29,15 @@ func (s *server) putPolicy(c *call) error {
 	if err := p.Check(); err != nil {
 		return err
 	}
-	id := c.tenant.Value.ID
-	err = c.change("", nil, func(tx *store.Tx) error {
-		have, err := tx.Policy(c.ctx(), id)
-		if err != nil {
-			return err
-		}
-		if err := c.match(have.Revision, true); err != nil {
-			return err
-		}
-		return tx.PutPolicy(c.ctx(), id, p)
-	})
+	have, err := s.Store.Policy(c.ctx(), c.tenant.Value.ID)
 	if err != nil {
+		return err
+	}
+	if err := c.match(have.Revision, true); err != nil {
+		return err
+	}
+	// The Controller holds the tag against what is there when it writes.
+	if err := s.Controller.SetPolicy(c.ctx(), c.actor(), c.tenant.Value.ID, p, c.r.Header.Get("If-Match")); err != nil {
 		return err
 	}
 	return s.showPolicy(c)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tenloom/tenloom/deploy"
 	"github.com/tenloom/tenloom/tenants"
 	"github.com/tenloom/tenloom/tenants/store"
 	"github.com/tenloom/tenloom/tenants/store/kv"
@@ -19,18 +20,19 @@ import (
 
 // problem is an error answer (RFC 9457) with a stable code and the next step. It is what handlers return as error.
 type problem struct {
-	Type       string  `json:"type"` // always about:blank: the code says more
-	Title      string  `json:"title"`
-	Status     int     `json:"status"`
-	Detail     string  `json:"detail,omitempty"`
-	Instance   string  `json:"instance,omitempty"` // the path that was asked for
-	Code       string  `json:"code"`
-	RequestID  string  `json:"request_id,omitempty"`
-	TraceID    string  `json:"trace_id,omitempty"` // of the caller's traceparent, or this request's own
-	Limit      int64   `json:"limit,omitempty"`
-	RetryAfter int     `json:"retry_after,omitempty"` // seconds
-	Next       string  `json:"next,omitempty"`
-	Errors     []fault `json:"errors,omitempty"`
+	Type       string   `json:"type"` // always about:blank: the code says more
+	Title      string   `json:"title"`
+	Status     int      `json:"status"`
+	Detail     string   `json:"detail,omitempty"`
+	Instance   string   `json:"instance,omitempty"` // the path that was asked for
+	Code       string   `json:"code"`
+	RequestID  string   `json:"request_id,omitempty"`
+	TraceID    string   `json:"trace_id,omitempty"` // of the caller's traceparent, or this request's own
+	Limit      int64    `json:"limit,omitempty"`
+	RetryAfter int      `json:"retry_after,omitempty"` // seconds
+	Next       string   `json:"next,omitempty"`
+	Names      []string `json:"names,omitempty"` // with config_changed: what changed
+	Errors     []fault  `json:"errors,omitempty"`
 
 	bare bool // the answer does not repeat the path
 }
@@ -98,9 +100,16 @@ func (s *server) problemOf(r *http.Request, err error) *problem {
 	var own *problem
 	var faults tenants.Faults
 	var long *http.MaxBytesError
+	var refused *deploy.Problem
 	switch {
 	case errors.As(err, &own):
 		return own
+	case errors.As(err, &refused):
+		p := deployProblem(refused)
+		if p.Status == http.StatusInternalServerError {
+			s.Log.LogAttrs(r.Context(), slog.LevelError, "request failed", slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Any("error", err))
+		}
+		return p
 	case errors.As(err, &faults):
 		return invalid(faultsOf(faults)...)
 	case errors.As(err, &long):

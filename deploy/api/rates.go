@@ -37,8 +37,8 @@ func (a *rates) forget(id tenants.ID) {
 	delete(a.quota, id)
 }
 
-// take counts a call, and one of another meter where the route has one, and tells how much is left.
-func (s *server) take(c *call, m tenants.Meter) error {
+// take counts a call, and a deploy where it is one, and tells how much is left.
+func (s *server) take(c *call, deploys bool) error {
 	if s.Store == nil || c.who.Operator || c.who.Tenant == "" {
 		return nil
 	}
@@ -49,20 +49,15 @@ func (s *server) take(c *call, m tenants.Meter) error {
 	q := s.rates.of(c.who.Tenant, have.Value)
 	level := q.Take(tenants.RequestMeter, 1, c.now)
 	tell(c.w, tenants.RequestMeter, level)
-	if level.OK && m == tenants.DeployMeter {
-		m, level = tenants.DeployMeter, q.Take(tenants.DeployMeter, 1, c.now)
-		tell(c.w, tenants.DeployMeter, level)
-	} else {
-		m = tenants.RequestMeter
+	m, per, knob := tenants.RequestMeter, "a second", "requests_per_second"
+	if level.OK && deploys {
+		m, per, knob = tenants.DeployMeter, "a minute", "deploys_per_minute"
+		level = q.Take(m, 1, c.now)
+		tell(c.w, m, level)
 	}
 	if level.OK {
 		return nil
 	}
-	per := "a second"
-	if m == tenants.DeployMeter {
-		per = "a minute"
-	}
-	knob := map[tenants.Meter]string{tenants.DeployMeter: "deploys_per_minute", tenants.RequestMeter: "requests_per_second"}[m]
 	return &problem{Status: http.StatusTooManyRequests, Code: "rate_limited", Title: "Rate limit exceeded", Limit: int64(level.Limit), RetryAfter: after(level.Wait),
 		Detail: fmt.Sprintf("%s may %s %d times %s", c.who.Tenant, m, level.Limit, per),
 		Next:   fmt.Sprintf("Wait %d s, or ask an operator to raise %s.", after(level.Wait), knob)}

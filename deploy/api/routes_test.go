@@ -117,7 +117,7 @@ func TestUnknownParameters(t *testing.T) {
 		"triggers?x=1":                                   `unknown parameter "x"; there are none here`,
 		"usage?verbose":                                  `unknown parameter "verbose"; there are none here`,
 		"invocations?limits=5":                           `unknown parameter "limits"; did you mean "limit"?`,
-		"invocations?cursor=5":                           `unknown parameter "cursor"; known here: limit`,
+		"invocations?colour=5":                           `unknown parameter "colour"; known here: limit, cursor, app, component, version, channel, outcome, since, slower`,
 		"invocations?limit=0":                            "limit is a number from 1 to 1000",
 		"invocations?limit=1001":                         "limit is a number from 1 to 1000",
 		"invocations?limit=":                             "limit is a number from 1 to 1000",

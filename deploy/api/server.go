@@ -4,13 +4,16 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/tenloom/tenloom/deploy"
 	"github.com/tenloom/tenloom/scheduler"
 	"github.com/tenloom/tenloom/telemetry"
 	"github.com/tenloom/tenloom/tenants"
 	"github.com/tenloom/tenloom/tenants/store"
+	"github.com/tenloom/tenloom/tenants/store/artifact"
 )
 
 // Config is the running system as the API reaches it. Without a Store there is what "tenloom up" needs: messages, triggers, invocations and
@@ -26,6 +29,13 @@ type Config struct {
 	Local *tenants.Principal
 	// Store is what the platform keeps; nil: nothing.
 	Store *store.Store
+	// Artifacts keeps what versions are made of, and Controller leads their life: there where Store is.
+	Artifacts  *artifact.Store
+	Controller *deploy.Controller
+	// Tail has the last lines of all handlers: there where Store is.
+	Tail *telemetry.Tail
+	// Shared tells whether other tenants use the same channels of a server, so that a tenant's names begin with its own there; nil: none.
+	Shared func(on tenants.EndpointID) bool
 	// Known tells whether a tenant exists, where there is no Store.
 	Known func(tenants.ID) bool
 	// Seal encrypts a secret's value before it is kept; nil: none are taken.
@@ -34,7 +44,7 @@ type Config struct {
 	// nil: not offered.
 	TestConnection func(ctx context.Context, n tenants.Connection) error
 	// Server finds the Redis server to publish on or to watch: by the address a client named, or, where it named none, by the channel's
-	// triggers. An error is the client's.
+	// triggers. The channel is as the tenant wrote it, without the prefix that it has on a server that is Shared. An error is the client's.
 	Server func(tenant tenants.ID, address, channel string) (Server, error)
 	// Checks are the lines of /readyz.
 	Checks func() []Check
@@ -78,6 +88,9 @@ type server struct {
 	replays    *replays
 	rates      rates
 	sessions   sessions
+	uploads    places
+	claims     claims
+	epoch      string // of this process, in the ids of log lines
 }
 
 func newServer(c Config) *server {
@@ -85,6 +98,7 @@ func newServer(c Config) *server {
 		Config: c, publishing: make(places, maxPublishing), streams: make(places, maxStreams), testing: make(places, maxTesting),
 		attempts: newAttempts(), replays: newReplays(), rates: rates{quota: map[tenants.ID]*tenants.Quota{}},
 		sessions: sessions{open: map[tenants.TokenID]map[*call]context.CancelCauseFunc{}},
+		uploads:  make(places, maxUploads), claims: claims{have: newLRU[claim, struct{}](maxClaims)}, epoch: strconv.FormatInt(time.Now().UnixMilli(), 36),
 	}
 }
 
@@ -119,7 +133,7 @@ func (s *server) routes() []route {
 		{method: "GET", path: "/v1/tenants/{tenant}/channels", action: tenants.ReadChannels, serve: s.channels},
 		{method: "GET", path: "/v1/tenants/{tenant}/subscriptions", action: tenants.ReadSubscriptions, serve: s.subscriptions},
 		{method: "GET", path: "/v1/tenants/{tenant}/triggers", action: tenants.ReadSubscriptions, serve: s.triggers},
-		{method: "GET", path: "/v1/tenants/{tenant}/invocations", action: tenants.ReadInvocations, query: []string{"limit"}, serve: s.invocations},
+		{method: "GET", path: "/v1/tenants/{tenant}/invocations", action: tenants.ReadInvocations, query: invocationFilters, serve: s.invocations},
 		{method: "GET", path: "/v1/tenants/{tenant}/invocations/{id}", action: tenants.ReadInvocations, serve: s.invocation},
 		{method: "GET", path: "/v1/tenants/{tenant}/usage", action: tenants.ReadUsage, serve: s.usage},
 	}
@@ -135,6 +149,9 @@ func (s *server) routes() []route {
 		{method: "POST", path: "/v1/tenants", action: tenants.CreateTenant, serve: s.createTenant},
 		{method: "GET", path: "/v1/tenants/{tenant}", action: tenants.ReadTenant, serve: s.showTenant},
 		{method: "PATCH", path: "/v1/tenants/{tenant}", action: tenants.UpdateTenant, serve: s.patchTenant},
+		{method: "DELETE", path: "/v1/tenants/{tenant}", action: tenants.DeleteTenant, serve: s.deleteTenant},
+		{method: "POST", path: "/v1/tenants/{tenant}:suspend", action: tenants.SuspendTenant, serve: s.suspendTenant},
+		{method: "POST", path: "/v1/tenants/{tenant}:resume", action: tenants.ResumeTenant, serve: s.resumeTenant},
 		{method: "GET", path: "/v1/tenants/{tenant}/policy", action: tenants.ReadPolicy, serve: s.showPolicy},
 		{method: "PUT", path: "/v1/tenants/{tenant}/policy", action: tenants.WritePolicy, serve: s.putPolicy},
 		{method: "GET", path: "/v1/tenants/{tenant}/audit", action: tenants.ReadAudit, query: []string{"limit", "cursor", "after"}, serve: s.listAudit},
@@ -158,6 +175,26 @@ func (s *server) routes() []route {
 		{method: "GET", path: "/v1/tenants/{tenant}/apps", action: tenants.ListApps, query: paging, serve: s.listApps},
 		{method: "GET", path: "/v1/tenants/{tenant}/apps/{app}", action: tenants.ReadApp, serve: s.showApp},
 		{method: "PUT", path: "/v1/tenants/{tenant}/apps/{app}", action: tenants.CreateApp, serve: s.putApp},
+		{method: "PATCH", path: "/v1/tenants/{tenant}/apps/{app}", action: tenants.UpdateApp, serve: s.patchApp},
+		{method: "DELETE", path: "/v1/tenants/{tenant}/apps/{app}", action: tenants.DeleteApp, serve: s.deleteApp},
+		{method: "POST", path: "/v1/tenants/{tenant}/apps/{app}:pause", action: tenants.PauseApp, serve: s.pauseApp},
+		{method: "POST", path: "/v1/tenants/{tenant}/apps/{app}:resume", action: tenants.ResumeApp, serve: s.resumeApp},
+
+		{method: "HEAD", path: "/v1/tenants/{tenant}/apps/{app}/blobs/{digest}", action: tenants.ReadBlob, serve: s.headBlob},
+		{method: "PUT", path: "/v1/tenants/{tenant}/apps/{app}/blobs/{digest}", action: tenants.WriteBlob, serve: s.putBlob},
+		{method: "GET", path: "/v1/tenants/{tenant}/apps/{app}/versions", action: tenants.ReadVersions, query: paging, serve: s.listVersions},
+		{method: "POST", path: "/v1/tenants/{tenant}/apps/{app}/versions", action: tenants.CreateVersion, query: []string{"validate"}, deploys: true, serve: s.createVersion},
+		{method: "GET", path: "/v1/tenants/{tenant}/apps/{app}/versions/{version}", action: tenants.ReadVersions, serve: s.showVersion},
+		{method: "DELETE", path: "/v1/tenants/{tenant}/apps/{app}/versions/{version}", action: tenants.DeleteVersion, serve: s.deleteVersion},
+		{method: "GET", path: "/v1/tenants/{tenant}/apps/{app}/deployments", action: tenants.ReadDeployments, query: paging, serve: s.listDeployments},
+		{method: "POST", path: "/v1/tenants/{tenant}/apps/{app}/deployments", action: tenants.CreateDeployment, serve: s.createDeployment},
+		{method: "GET", path: "/v1/tenants/{tenant}/apps/{app}/deployments/{deployment}", action: tenants.ReadDeployments, serve: s.deploymentOf},
+		{method: "POST", path: "/v1/tenants/{tenant}/apps/{app}/deployments/{deployment}:cancel", action: tenants.CancelDeployment, serve: s.cancelDeployment},
+		{method: "GET", path: "/v1/tenants/{tenant}/apps/{app}/triggers", action: tenants.ReadTriggers, serve: s.appTriggers},
+		{method: "POST", path: "/v1/tenants/{tenant}/apps/{app}/triggers/{trigger}:pause", action: tenants.PauseTrigger, serve: s.pauseTrigger},
+		{method: "POST", path: "/v1/tenants/{tenant}/apps/{app}/triggers/{trigger}:resume", action: tenants.ResumeTrigger, serve: s.resumeTrigger},
+		{method: "GET", path: "/v1/tenants/{tenant}/apps/{app}/logs", action: tenants.ReadLogs, query: logParameters, serve: s.logs},
+		{method: "GET", path: "/v1/tenants/{tenant}/apps/{app}/invocations", action: tenants.ReadInvocations, query: invocationFilters, serve: s.invocations},
 
 		{method: "GET", path: "/v1/tenants/{tenant}/apps/{app}/variables", action: tenants.ReadVariables, query: paging, serve: s.listVariables},
 		{method: "GET", path: "/v1/tenants/{tenant}/apps/{app}/variables/{name}", action: tenants.ReadVariables, serve: s.showVariable},

@@ -251,6 +251,7 @@ type problem struct {
 	Limit     int64
 	Retry     int `json:"retry_after"`
 	Next      string
+	Names     []string
 	Errors    []struct{ Pointer, Code, Detail string }
 }
 

@@ -24,11 +24,12 @@ type state = scheduler.TargetState
 // stream is one subscription's events on their way to its client.
 type stream struct {
 	*events
-	tap    *scheduler.Tap
-	want   map[tenants.Target]bool
-	states func() []state
-	masked bool  // payloads are not shown
-	lost   int64 // messages that gap events have told of
+	tap     *scheduler.Tap
+	want    map[tenants.Target]bool
+	states  func() []state
+	masked  bool                     // payloads are not shown
+	written func(name string) string // a name as the tenant wrote it
+	lost    int64                    // messages that gap events have told of
 }
 
 func newStream(w http.ResponseWriter, tap *scheduler.Tap, targets []tenants.Target, states func() []state) *stream {
@@ -112,7 +113,7 @@ func (st *stream) follow(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case m := <-st.tap.C:
-			err = st.event("message", "", newMessageEvent(m, st.masked))
+			err = st.event("message", "", newMessageEvent(m, st.written, st.masked))
 			idle.Reset(keepAlive)
 		case <-idle.C:
 			err = st.comment()
@@ -141,7 +142,8 @@ type messageEvent struct {
 	ReceivedAt    string  `json:"received_at"`
 }
 
-func newMessageEvent(m scheduler.Tapped, masked bool) messageEvent {
+func newMessageEvent(m scheduler.Tapped, written func(string) string, masked bool) messageEvent {
+	m.Channel, m.Pattern = written(m.Channel), written(m.Pattern)
 	e := messageEvent{
 		Channel: m.Channel, ChannelBase64: unlessText(m.Channel), Pattern: m.Pattern, PatternBase64: unlessText(m.Pattern),
 		Bytes: len(m.Payload), ReceivedAt: m.Received.UTC().Format(time.RFC3339Nano),

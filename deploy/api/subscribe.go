@@ -32,6 +32,7 @@ func (s *server) subscribe(c *call) error {
 		return err
 	}
 	defer s.streams.leave()
+	targets = c.watchedAs(on.ID, targets)
 	tap, err := s.Scheduler.Tap(on.ID, targets, tapBuffer)
 	if err != nil {
 		return unknownEndpoint(err)
@@ -40,6 +41,10 @@ func (s *server) subscribe(c *call) error {
 	ctx, done := c.streaming()
 	defer done()
 	st := newStream(c.w, tap, targets, func() []state { return s.Scheduler.TargetStates(on.ID) })
+	st.written = func(name string) string {
+		wrote, _ := s.written(c.tenant.Value.ID, on.ID, name)
+		return wrote
+	}
 	st.masked = !c.principalMay(tenants.ReadPayloads)
 	return st.run(ctx)
 }

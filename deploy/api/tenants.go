@@ -114,6 +114,28 @@ func (s *server) putTenant(c *call, conditional bool, f func(*tenants.Tenant)) e
 		f(&have.Value)
 		return tx.PutTenant(c.ctx(), have.Value)
 	})
+	return s.tenantNow(c, err)
+}
+
+// suspendTenant stops everything of a tenant; reads go on.
+func (s *server) suspendTenant(c *call) error {
+	in, err := c.readReason()
+	if err != nil {
+		return err
+	}
+	_, err = s.Controller.SuspendTenant(c.ctx(), c.actor(), c.tenant.Value.ID, in.Reason)
+	return s.tenantNow(c, err)
+}
+
+func (s *server) resumeTenant(c *call) error {
+	if err := bodyless(c.r); err != nil {
+		return err
+	}
+	_, err := s.Controller.ResumeTenant(c.ctx(), c.actor(), c.tenant.Value.ID)
+	return s.tenantNow(c, err)
+}
+
+func (s *server) tenantNow(c *call, err error) error {
 	if err != nil {
 		return err
 	}
@@ -122,4 +144,18 @@ func (s *server) putTenant(c *call, conditional bool, f func(*tenants.Tenant)) e
 		return err
 	}
 	return c.one(http.StatusOK, have.Revision, have.Value)
+}
+
+// deleteTenant removes a tenant with everything that belongs to it, apart from its audit log.
+func (s *server) deleteTenant(c *call) error {
+	if err := c.match(c.tenant.Revision, false); err != nil {
+		return err
+	}
+	id := c.tenant.Value.ID
+	if err := s.Controller.DeleteTenant(c.ctx(), c.actor(), id); err != nil {
+		return err
+	}
+	s.rates.forget(id)
+	s.Tail.Forget(id)
+	return c.empty(http.StatusNoContent)
 }

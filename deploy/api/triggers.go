@@ -1,9 +1,12 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/tenloom/tenloom/scheduler"
 	"github.com/tenloom/tenloom/tenants"
 )
 
@@ -13,7 +16,8 @@ type trigger struct {
 	Version   tenants.VersionID   `json:"version"`
 	ID        string              `json:"id"`
 	Kind      string              `json:"kind"`
-	Target    string              `json:"target"`
+	Target    string              `json:"target"`                  // as the tenant wrote it
+	Actual    string              `json:"actual_target,omitempty"` // on the server, where that is another
 	Endpoint  tenants.EndpointID  `json:"endpoint"`
 	Isolation tenants.Isolation   `json:"isolation"`
 	Why       string              `json:"isolation_reason,omitempty"`
@@ -28,11 +32,50 @@ type trigger struct {
 func (s *server) triggers(c *call) error {
 	all := []trigger{}
 	for _, t := range s.Scheduler.Triggers(c.tenant.Value.ID) {
-		all = append(all, trigger{
-			App: t.App, Component: t.Component, Version: t.Version, ID: t.ID, Kind: t.Target.Kind.String(), Target: t.Target.Name,
-			Endpoint: t.Endpoint, Isolation: t.Isolation, Why: t.Why, State: t.State.String(), Reason: t.Reason, Since: t.Since,
-			Breaker: t.Breaker.State.String(), ProbeAt: t.Breaker.Probe,
-		})
+		all = append(all, s.showTrigger(t))
 	}
 	return c.json(http.StatusOK, listing[trigger]{Data: all})
+}
+
+func (s *server) showTrigger(t scheduler.TriggerState) trigger {
+	name, actual := s.written(t.Tenant, t.Endpoint, t.Target.Name)
+	return trigger{
+		App: t.App, Component: t.Component, Version: t.Version, ID: t.ID, Kind: t.Target.Kind.String(), Target: name, Actual: actual,
+		Endpoint: t.Endpoint, Isolation: t.Isolation, Why: t.Why, State: t.State.String(), Reason: t.Reason, Since: t.Since,
+		Breaker: t.Breaker.State.String(), ProbeAt: t.Breaker.Probe,
+	}
+}
+
+// appTriggers lists the triggers of what is live of an app, those that are paused too.
+func (s *server) appTriggers(c *call) error {
+	all, there := []trigger{}, map[string]bool{}
+	for _, t := range s.Scheduler.Triggers(c.tenant.Value.ID) {
+		if t.App == c.app.Value.Name {
+			all = append(all, s.showTrigger(t))
+			there[t.ID] = true
+		}
+	}
+	for _, t := range s.Controller.Triggers(c.tenant.Value.ID, c.app.Value.Name) {
+		if !there[t.ID] {
+			all = append(all, s.showTrigger(scheduler.TriggerState{Trigger: t, State: scheduler.Paused}))
+		}
+	}
+	slices.SortFunc(all, func(a, b trigger) int { return cmp.Compare(a.ID, b.ID) })
+	return c.json(http.StatusOK, listing[trigger]{Data: all})
+}
+
+func (s *server) pauseTrigger(c *call) error {
+	if err := bodyless(c.r); err != nil {
+		return err
+	}
+	_, err := s.Controller.PauseTrigger(c.ctx(), c.actor(), c.tenant.Value.ID, string(c.app.Value.Name), c.r.PathValue("trigger"))
+	return s.appNow(c, noSuchIf(err, "trigger"))
+}
+
+func (s *server) resumeTrigger(c *call) error {
+	if err := bodyless(c.r); err != nil {
+		return err
+	}
+	_, err := s.Controller.ResumeTrigger(c.ctx(), c.actor(), c.tenant.Value.ID, string(c.app.Value.Name), c.r.PathValue("trigger"))
+	return s.appNow(c, noSuchIf(err, "trigger"))
 }
