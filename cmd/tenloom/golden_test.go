@@ -45,7 +45,7 @@ func clientRoot() *cobra.Command {
 	root := &cobra.Command{Use: "tenloom", Short: "Run handlers", Long: exitHelp}
 	g := addGlobals(root)
 	g.program = "tenloom" // the test binary looks as if "go run" had started it
-	root.AddCommand(publishCommand(g), subscribeCommand(g), newCommand(g), versionCommand(g), configCommand(g), contextCommand(g), loginCommand(g), logoutCommand(g), whoamiCommand(g), apiCommand(g), tenantsCommand(g), membersCommand(g), policyCommand(g), limitsCommand(g), usageCommand(g), tokensCommand(g))
+	root.AddCommand(publishCommand(g), subscribeCommand(g), newCommand(g), versionCommand(g), configCommand(g), contextCommand(g), loginCommand(g), logoutCommand(g), whoamiCommand(g), apiCommand(g), tenantsCommand(g), membersCommand(g), policyCommand(g), limitsCommand(g), usageCommand(g), tokensCommand(g), appsCommand(g), triggersCommand(g), channelsCommand(g), invocationsCommand(g), varsCommand(g), secretsCommand(g), auditCommand(g), backupCommand(g), restoreCommand(g), logsCommand(g), versionsCommand(g), deploymentsCommand(g), promoteCommand(g), rollbackCommand(g), deployCommand(g), diffCommand(g))
 	return root
 }
 

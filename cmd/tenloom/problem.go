@@ -21,6 +21,7 @@ type problem struct {
 	Code      string         `json:"code"`
 	RequestID string         `json:"request_id"`
 	Next      string         `json:"next"`
+	Names     []string       `json:"names"` // what changed, with code config_changed
 	Errors    []problemFault `json:"errors"`
 }
 
@@ -76,11 +77,8 @@ func (p *problem) Error() string {
 }
 
 func (p *problem) exitCode() int {
-	switch p.Code {
-	case "quota_exceeded":
-		return exitQuota
-	case "deploy_refused", "invalid_version", "not_subscribed", "not_switched":
-		return exitDeploy
+	if code := p.codeExit(); code != 0 {
+		return code
 	}
 	switch p.Status {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
@@ -95,4 +93,19 @@ func (p *problem) exitCode() int {
 		return exitQuota
 	}
 	return exitFailed
+}
+
+// codeExit is the exit code that follows from the problem's code alone; 0 where its status decides.
+func (p *problem) codeExit() int {
+	switch p.Code {
+	case "quota_exceeded", "too_busy":
+		return exitQuota
+	case "deploy_refused", "invalid_version", "not_subscribed", "not_switched", "failed", "interrupted":
+		return exitDeploy
+	case "invalid_manifest":
+		return exitUsage
+	case "cancelled":
+		return exitConflict
+	}
+	return 0
 }

@@ -16,6 +16,7 @@ var errEventTooLarge = fmt.Errorf("an event is larger than %s", size(maxEvent))
 // event is one server-sent event (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 type event struct {
 	name string // "message" where the stream names none
+	id   string // "" where it has none
 	data []byte
 }
 
@@ -51,6 +52,8 @@ func (e *events) next() (event, error) {
 		switch string(field) {
 		case "event":
 			ev.name = string(value)
+		case "id":
+			ev.id = string(value)
 		case "data":
 			data = append(data, bytes.Clone(value))
 		}
