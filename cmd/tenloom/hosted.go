@@ -43,6 +43,7 @@ type hosted struct {
 	sealer     *secrets.Sealer
 	variables  *settled
 	recorder   *telemetry.Recorder
+	tail       *telemetry.Tail
 	scheduler  *scheduler.Scheduler
 	runtime    *sandbox.Runtime
 	servers    *platformServers
@@ -61,14 +62,16 @@ type hosted struct {
 
 // tenantRoom is what the handlers of one tenant share.
 type tenantRoom struct {
-	pool   *outbound.Pool
-	policy atomic.Pointer[tenants.Policy]
-	budget *sandbox.Budget // of the policy as it was first seen; nil bounds nothing
+	pool    *outbound.Pool
+	policy  atomic.Pointer[tenants.Policy]
+	budget  *sandbox.Budget // of the policy as it was first seen; nil bounds nothing
+	quota   *tenants.Quota
+	dropped atomic.Int64 // lines of output since the last that was kept
 }
 
 // openHosted opens everything and starts nothing that a message could reach.
 func openHosted(ctx context.Context, c *configuration, log *slog.Logger) (_ *hosted, err error) {
-	h := &hosted{log: log, state: c.stateDirectory(), recorder: telemetry.New(c.number("limits.history")), rooms: map[tenants.ID]*tenantRoom{}}
+	h := &hosted{log: log, state: c.stateDirectory(), recorder: telemetry.New(c.number("limits.history")), tail: telemetry.NewTail(0, 0), rooms: map[tenants.ID]*tenantRoom{}}
 	h.phase.Store("starting")
 	defer func() {
 		if err != nil {
@@ -106,7 +109,7 @@ func openHosted(ctx context.Context, c *configuration, log *slog.Logger) (_ *hos
 		return nil, err
 	}
 	running := c.scheduler()
-	running.Recorder, running.Log = h.recorder, log
+	running.Recorder, running.Log, running.OnGap = h.recorder, log, h.gap
 	if h.scheduler, err = scheduler.New(running); err != nil {
 		return nil, err
 	}
@@ -197,8 +200,8 @@ func (h *hosted) room(id tenants.ID) *tenantRoom {
 	defer h.mu.Unlock()
 	r := h.rooms[id]
 	if r == nil {
-		r = &tenantRoom{}
 		policy := tenants.DefaultPolicy()
+		r = &tenantRoom{quota: tenants.NewQuota(policy)}
 		r.policy.Store(&policy)
 		r.pool = outbound.NewPool(outbound.PoolConfig{Dial: h.guard.DialContext, Open: func(address string, dial dialFunc) (redis.UniversalClient, error) {
 			return h.openRedis(id, r, address, dial)
@@ -238,6 +241,7 @@ func (h *hosted) openRedis(id tenants.ID, r *tenantRoom, address string, dial di
 func (h *hosted) setPolicy(id tenants.ID, p tenants.Policy) {
 	r := h.room(id)
 	r.policy.Store(&p)
+	r.quota.SetPolicy(p)
 	h.mu.Lock()
 	if r.budget == nil && p.CPU > 0 {
 		r.budget = sandbox.NewBudget(p.CPU)
@@ -281,7 +285,7 @@ func (h *hosted) load(ctx context.Context, u *deploy.Unit, resolver *secrets.Res
 		return errors.Join(err, program.Close())
 	}
 	log := h.log.With("tenant", u.Tenant, "app", u.App, "component", u.Component.ID)
-	tenant, app, version, id := u.Tenant, u.App, u.Version, u.Component.ID
+	tenant, app, id := u.Tenant, u.App, u.Component.ID
 	bound := program.Bind(sandbox.Binding{
 		Host: host, Env: u.Component.Environment, Owner: string(u.Tenant), Files: u.Files, Memory: u.Limits.Memory, Timeout: u.Limits.Timeout,
 		Fuel: u.Limits.Fuel, Budget: h.room(u.Tenant).budget, Output: int64(u.Limits.Output), LogRate: u.Limits.LogRate,
@@ -290,7 +294,7 @@ func (h *hosted) load(ctx context.Context, u *deploy.Unit, resolver *secrets.Res
 			if l.Platform {
 				l.Text = []byte(advice(string(l.Text), id))
 			}
-			h.line(telemetry.Line{At: time.Now(), Tenant: tenant, App: app, Component: id, Stream: l.Stream, Text: l.Text}, version)
+			h.line(telemetry.Line{At: time.Now(), Tenant: tenant, App: app, Component: id, Stream: l.Stream, Text: l.Text})
 		},
 	})
 	u.Isolation, u.Why = bound.Isolation()
@@ -310,13 +314,13 @@ func (h *hosted) host(u *deploy.Unit, resolver *secrets.Resolver) (*spin.Host, e
 	if err != nil {
 		return nil, err
 	}
-	tenant, app, version, id := u.Tenant, u.App, u.Version, u.Component.ID
+	tenant, app, id := u.Tenant, u.App, u.Component.ID
 	host := &spin.Host{
 		Gate: &outbound.Gate{
 			Allowed: allowed, Pool: h.room(u.Tenant).pool, HTTP: h.http,
 			Denied: func(d *outbound.Denied) {
 				text := d.Error() + "; to allow it, add to [component." + string(id) + "]: " + d.Hint
-				h.line(telemetry.Line{At: time.Now(), Tenant: tenant, App: app, Component: id, Stream: telemetry.Stderr, Text: []byte(text)}, version)
+				h.line(telemetry.Line{At: time.Now(), Tenant: tenant, App: app, Component: id, Stream: telemetry.Stderr, Text: []byte(text)})
 			},
 		},
 		Variables: componentVariables(u.Component, resolver),
@@ -404,8 +408,28 @@ func (h *hosted) condition(id tenants.EndpointID) string {
 	return fmt.Sprintf("ok, %s", count(len(all), "target"))
 }
 
-// line keeps what a handler printed for its tenant.
-func (h *hosted) line(telemetry.Line, tenants.VersionID) {}
+// line keeps what a handler printed for its tenant, as fast as the tenant's policy allows. What is beyond is counted, and told before the next
+// line that is kept.
+func (h *hosted) line(l telemetry.Line) {
+	r := h.room(l.Tenant)
+	if !r.quota.Take(tenants.LogMeter, len(l.Text)+1, l.At).OK {
+		r.dropped.Add(1)
+		return
+	}
+	if n := r.dropped.Swap(0); n > 0 {
+		told := l
+		told.Stream, told.Text = telemetry.Stderr, fmt.Appendf(nil, "tenloom: %d lines of the tenant's handlers were dropped: more than its policy's log_bytes_per_second", n)
+		h.tail.Write(told)
+	}
+	h.tail.Write(l)
+}
+
+// gap tells each component in its own log when messages for it may have been lost.
+func (h *hosted) gap(g scheduler.Gap) {
+	for _, c := range g.Concerns {
+		h.line(telemetry.Line{At: g.Until, Tenant: c.Tenant, App: c.App, Component: c.Component, Stream: telemetry.Stderr, Text: []byte(gapText(g, c.Targets))})
+	}
+}
 
 // counts sums up all tenants.
 func (h *hosted) counts() (sum telemetry.Counts) {

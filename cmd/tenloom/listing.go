@@ -76,11 +76,35 @@ func (l *listing) print(s screen) error {
 	for _, row := range l.rows {
 		var cells []string
 		for _, c := range l.columns {
-			cells = append(cells, cell(valueAt(row, c.path)))
+			value := valueAt(row, c.path)
+			if show := shows[c.path]; show != nil {
+				cells = append(cells, plain(show(value)))
+				continue
+			}
+			cells = append(cells, cell(value))
 		}
 		table = append(table, cells)
 	}
 	return s.rows("", table)
+}
+
+// shows are columns whose values are lists of objects.
+var shows = map[string]func(any) string{
+	"weights":  each(func(w map[string]any) string { return "v" + cell(w["version"]) + " " + cell(w["percent"]) + " %" }),
+	"handlers": each(func(h map[string]any) string { return cell(h["app"]) + "/" + cell(h["component"]) }),
+}
+
+func each(one func(map[string]any) string) func(any) string {
+	return func(v any) string {
+		var parts []string
+		list, _ := v.([]any)
+		for _, item := range list {
+			if object, ok := item.(map[string]any); ok {
+				parts = append(parts, one(object))
+			}
+		}
+		return strings.Join(parts, ", ")
+	}
 }
 
 func (l *listing) titles() (all []string) {
