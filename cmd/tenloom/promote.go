@@ -1,8 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -149,11 +149,39 @@ func (c *client) announce(cmd *cobra.Command, to string) error {
 	if err != nil {
 		return err
 	}
-	if !ok {
+	if !ok || len(now.Weights) == 0 {
 		return fail(exitNotFound, "%s was never deployed\n  \"%s deploy\" does so", c.app, c.program)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s -> %s\n", c.app, now.shares(), cmp.Or(to, "the version before"))
+	if to == "" {
+		if to, err = c.before(cmd.Context(), now); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s -> %s\n", c.app, now.shares(), plain(to))
 	return nil
+}
+
+// before is the version that had all messages before a deployment, as the server will find it.
+func (c *client) before(ctx context.Context, now deploymentRecord) (string, error) {
+	path, err := c.ofApp("deployments")
+	if err != nil {
+		return "", err
+	}
+	l := listing{}
+	if _, err := c.fetch(ctx, path, 100, &l); err != nil {
+		return "", err
+	}
+	for _, doc := range l.docs {
+		var d deploymentRecord
+		if err := json.Unmarshal(doc, &d); err != nil {
+			return "", fmt.Errorf("read the answer: %w", err)
+		}
+		whole := len(d.Weights) == 1 && d.State == "superseded"
+		if whole && d.Weights[0].Version != now.Weights[0].Version {
+			return fmt.Sprintf("v%d (since %s)", d.Weights[0].Version, d.Created.Local().Format("2006-01-02 15:04")), nil
+		}
+	}
+	return "the version before", nil
 }
 
 func rollback(cmd *cobra.Command, g *globals, s screen, c *client, wait waitFlags, r rollbackRequest, with bool) error {
