@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tenloom/tenloom/deploy/manifest"
+	"github.com/tenloom/tenloom/deploy/oci"
 	"github.com/tenloom/tenloom/tenants"
 	"github.com/tenloom/tenloom/tenants/store"
 	"github.com/tenloom/tenloom/tenants/store/artifact"
@@ -32,6 +33,9 @@ type Config struct {
 	Drain func(ctx context.Context) error
 	// Policy tells the running system what a tenant may take, before its first Switch and when it changes.
 	Policy func(tenant tenants.ID, p tenants.Policy)
+
+	// Pull stores what an OCI reference leads to, of at most so many bytes. An error with NextStep is the reference's fault. nil: none is taken.
+	Pull func(ctx context.Context, reference string, most int64) (oci.App, error)
 
 	Workers       int           // operations at once; default twice the processors; the others wait
 	SubscribeWait time.Duration // for the acknowledgement of new targets; default 10 s

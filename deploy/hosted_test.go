@@ -16,6 +16,7 @@ import (
 
 	"github.com/tenloom/tenloom/deploy"
 	"github.com/tenloom/tenloom/deploy/manifest"
+	"github.com/tenloom/tenloom/deploy/oci"
 	"github.com/tenloom/tenloom/sandbox"
 	"github.com/tenloom/tenloom/scheduler"
 	"github.com/tenloom/tenloom/secrets"
@@ -45,6 +46,7 @@ type hosted struct {
 	runtime   *sandbox.Runtime
 	redis     *redistest.Server
 	disk      *disk
+	puller    *oci.Puller
 
 	seen func(d *scheduler.Delivery) // told of each invocation before it; may be nil
 
@@ -93,9 +95,10 @@ func host(t testing.TB, dir string, r *redistest.Server) *hosted {
 	o, err := endpoint.Parse(r.URL)
 	must(err)
 	h.scheduler.AddEndpoint(scheduler.Endpoint{ID: tenants.DefaultEndpoint, Name: o.Name(), Dial: o.Subscriber})
+	h.puller = &oci.Puller{Put: h.artifacts.Put}
 	h.Controller = deploy.New(deploy.Config{
 		Store: h.store, Artifacts: h.artifacts, Dir: filepath.Join(dir, "files"), System: h.system, Switch: h.apply, Hold: h.scheduler.Hold,
-		Drain: h.scheduler.Settle, Policy: h.scheduler.SetPolicy, SubscribeWait: patience,
+		Pull: h.puller.Pull, Drain: h.scheduler.Settle, Policy: h.scheduler.SetPolicy, SubscribeWait: patience,
 	})
 	t.Cleanup(h.stop)
 	return h

@@ -34,6 +34,7 @@ const (
 	DeployRefused    ProblemCode = "deploy_refused"     // policy, platform, variables or modules do not allow it
 	TooLarge         ProblemCode = "too_large"          // manifest or artifacts
 	ArtifactMissing  ProblemCode = "artifact_missing"   // to be uploaded first
+	NotPulled        ProblemCode = "not_pulled"         // from an OCI registry
 	VersionNotReady  ProblemCode = "version_not_ready"  // rejected, or still on its way
 	DeployInProgress ProblemCode = "deploy_in_progress" // another deployment of the app has not ended
 	ConfigChanged    ProblemCode = "config_changed"     // variables or secrets, since the version last took traffic

@@ -27,8 +27,56 @@ type VersionSource struct {
 	Manifest   string                                    // text of spin.toml; its "source" and "files" say nothing here but that there are some
 	Components map[tenants.ComponentID]string            // digest of each component's module
 	Files      map[tenants.ComponentID]map[string]string // path as the guest sees it -> digest, of each component whose manifest has "files"
+	OCI        string                                    // reference pinned by digest, that all of this comes from; a Manifest given with it takes the place of its own
 	Message    string                                    // at most 1,000 bytes
 	Git        *tenants.Git
+}
+
+// pull fills a source from the registry that it names.
+func (c *Controller) pull(ctx context.Context, p tenants.Policy, s VersionSource) (VersionSource, error) {
+	if s.OCI == "" {
+		return s, nil
+	}
+	if c.config.Pull == nil {
+		return s, problemf(NotPulled, "upload the components", "applications are not taken from registries here")
+	}
+	if len(s.Components)+len(s.Files) > 0 {
+		return s, problemf(InvalidVersion, "give one of them", "a version comes from a registry or from what was uploaded, not from both")
+	}
+	app, err := c.config.Pull(ctx, s.OCI, p.Grants.AppBytes)
+	if err != nil {
+		if next(err) == "" {
+			return s, err
+		}
+		return s, problemf(NotPulled, next(err), "take %.200q: %w", s.OCI, err)
+	}
+	s.Components, s.Files = app.Components, app.Files
+	if s.Manifest == "" {
+		s.Manifest = app.Manifest
+	}
+	if app.Module != "" {
+		return s, s.only(app.Module)
+	}
+	return s, nil
+}
+
+// only gives the one component of the manifest its module.
+func (s *VersionSource) only(module string) error {
+	if s.Manifest == "" {
+		return problemf(InvalidVersion, "send spin.toml with the reference", "the image holds a module and no manifest")
+	}
+	if len(s.Manifest) > MaxManifest {
+		return nil // draft says so
+	}
+	m, err := manifest.Parse(manifest.FileName, []byte(s.Manifest))
+	if err != nil {
+		return problemOf(err)
+	}
+	if len(m.Components) != 1 {
+		return problemf(InvalidVersion, "push the application with spin registry push", "the image holds one module, the manifest has %d components", len(m.Components))
+	}
+	s.Components = map[tenants.ComponentID]string{m.Components[0].ID: module}
+	return nil
 }
 
 // File is one file that a component sees.

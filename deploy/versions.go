@@ -24,6 +24,9 @@ func (c *Controller) CheckVersion(ctx context.Context, t tenants.ID, a tenants.A
 	if err != nil {
 		return tenants.Version{}, err
 	}
+	if s, err = c.pull(ctx, p.Value, s); err != nil {
+		return tenants.Version{}, err
+	}
 	d, err := c.draft(ctx, p.Value, s)
 	if err != nil {
 		return tenants.Version{}, err
@@ -47,6 +50,9 @@ func (c *Controller) CheckVersion(ctx context.Context, t tenants.ID, a tenants.A
 func (c *Controller) CreateVersion(ctx context.Context, by Actor, t tenants.ID, a tenants.AppName, s VersionSource) (Created, error) {
 	p, err := c.config.Store.Policy(ctx, t)
 	if err != nil {
+		return Created{}, err
+	}
+	if s, err = c.pull(ctx, p.Value, s); err != nil {
 		return Created{}, err
 	}
 	d, err := c.draft(ctx, p.Value, s)

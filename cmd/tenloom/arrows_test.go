@@ -16,8 +16,9 @@ const module = "github.com/tenloom/tenloom/"
 var arrows = []struct{ room, may, why string }{
 	{"cmd/tenloom", "*", "it wires every room"},
 	{"deploy/api", "deploy scheduler secrets telemetry tenants tenants/store tenants/store/artifact tenants/store/kv", "it shows and steers the running system"},
-	{"deploy", "deploy/manifest tenants tenants/store tenants/store/artifact", "it reaches the running system through functions that cmd gives it"},
+	{"deploy", "deploy/manifest deploy/oci tenants tenants/store tenants/store/artifact", "it reaches the running system through functions that cmd gives it"},
 	{"deploy/manifest", "tenants", "a manifest is data"},
+	{"deploy/oci", "tenants", "it reads registries"},
 	{"scheduler", "telemetry tenants", "it is given sockets and handlers"},
 	{"sandbox", "sandbox/outbound sandbox/rewrite sandbox/component sandbox/canon sandbox/wasi sandbox/spin telemetry tenants", "it runs guests for tenants"},
 	{"sandbox/spin", "sandbox/outbound", "it takes plain values and knows no tenants"},
