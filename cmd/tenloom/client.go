@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -77,8 +78,12 @@ func envOr(name, otherwise string) string {
 // goRunPath is a path that "go run" puts a program at: its work folder, or its build cache.
 var goRunPath = regexp.MustCompile(`[/\\](go-build[0-9]*|[0-9a-f]{64}-d)[/\\]`)
 
-// programName is what a person types to run this program, seen from the repository when it was started by "go run".
+// programName is what a person types to run this program, seen from the repository when it was started by "go run", and from Spin where it is
+// its plugin.
 func programName(path string) string {
+	if os.Getenv("SPIN_BIN_PATH") != "" && strings.Contains(filepath.ToSlash(path), "/plugins/tenloom/") {
+		return "spin tenloom"
+	}
 	if goRunPath.MatchString(path) {
 		return "go run ./cmd/tenloom"
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tenloom/tenloom/deploy/manifest"
+	"github.com/tenloom/tenloom/secrets"
 )
 
 // deployFlags are what "deploy" can be told.
@@ -24,6 +25,8 @@ type deployFlags struct {
 	dryRun    bool
 	prune     bool
 	build     bool
+	from      string
+	variables []string
 	wait      waitFlags
 }
 
@@ -38,7 +41,10 @@ messages. What is live goes on until the new version is warm and subscribed. The
 			if f.canary < 0 || f.canary > 99 {
 				return fail(exitUsage, "--canary %d: want a share of 1 to 99 %%", f.canary)
 			}
-			return g.deploy(cmd, cmp.Or(strings.Join(args, ""), "."), f)
+			if f.from != "" && len(args) > 0 {
+				return fail(exitUsage, "--from %s and %s are two applications\n  name one of them", f.from, args[0])
+			}
+			return g.deploy(cmd, cmp.Or(strings.Join(args, ""), f.from, "."), f)
 		},
 	}
 	g.appFlags(cmd)
@@ -48,6 +54,8 @@ messages. What is live goes on until the new version is warm and subscribed. The
 	flags.BoolVar(&f.noPromote, "no-promote", false, "make the version alone; \"promote\" gives it messages")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "tell what the server would say, and keep nothing but uploads")
 	flags.BoolVar(&f.prune, "prune", false, "remove variables and secrets that the manifest no longer declares")
+	flags.StringVarP(&f.from, "from", "f", "", "manifest, or folder of it, as \"spin deploy\" names it")
+	flags.StringArrayVar(&f.variables, "variable", nil, "variable to set first: name=value, name=@file, @file.json or @file.toml")
 	flags.BoolVar(&f.build, "build", false, "run the components' build commands first")
 	f.wait.add(cmd)
 	return cmd
@@ -112,6 +120,9 @@ func (d *deployment) run(ctx context.Context) error {
 	if _, _, err := d.call(ctx, http.MethodPut, app, nil); err != nil {
 		return err
 	}
+	if err := d.setVariables(ctx); err != nil {
+		return err
+	}
 	sent, err := d.upload(ctx, up)
 	if err != nil {
 		return err
@@ -133,6 +144,26 @@ func (d *deployment) run(ctx context.Context) error {
 		return err
 	}
 	return d.golive(ctx, app, v)
+}
+
+// setVariables sets what the command line names. It stays set whatever becomes of the version.
+func (d *deployment) setVariables(ctx context.Context) error {
+	for _, text := range d.flags.variables {
+		values, err := secrets.ParseFlag(text)
+		if err != nil {
+			return fail(exitUsage, "%w", err)
+		}
+		for _, name := range sortedKeys(values) {
+			path, err := d.ofApp("variables", name)
+			if err != nil {
+				return err
+			}
+			if _, _, err := d.call(ctx, http.MethodPut, path, map[string]string{"value": values[name]}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // makeVersion has the server verify and compile what was uploaded.
