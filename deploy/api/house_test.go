@@ -157,6 +157,7 @@ func (h *house) furnish() {
 	policy.Grants.RequestsPerSecond, policy.Grants.DeploysPerMinute = 100_000, 10_000
 	now := time.Now().UTC()
 	for tenant, app := range map[tenants.ID]tenants.AppName{acme: "mailer", "other": "secretapp"} {
+		h.scheduler.SetPolicy(tenant, policy)
 		h.write(func(tx *store.Tx) error {
 			return tx.CreateTenant(h.t.Context(), tenants.Tenant{ID: tenant, State: tenants.TenantActive, Created: now, Changed: now}, policy)
 		})
@@ -199,7 +200,7 @@ func (h *house) token(who string, t tenants.Token) tenants.TokenID {
 	return t.ID
 }
 
-// as sends a request with who's token. A path that begins with a letter is one of acme's.
+// as sends a request with who's token, and holds the answer against the OpenAPI document. A path that begins with a letter is one of acme's.
 func (h *house) as(who, method, path, body string, header ...string) reply {
 	h.t.Helper()
 	if !strings.HasPrefix(path, "/") {
@@ -209,7 +210,9 @@ func (h *house) as(who, method, path, body string, header ...string) reply {
 	if !ok {
 		token = who
 	}
-	return h.do(method, path, body, append(header, "Authorization", "Bearer "+token)...)
+	r := h.do(method, path, body, append(header, "Authorization", "Bearer "+token)...)
+	readBook(h.t).check(h.t, method, path, r)
+	return r
 }
 
 // ok is as for requests that must be done, and decodes the answer.

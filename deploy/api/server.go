@@ -127,6 +127,7 @@ func (s *server) routes() []route {
 		{method: "GET", path: "/readyz", open: true, query: anyQuery, serve: s.ready},
 		{method: "GET", path: "/version", open: true, query: anyQuery, serve: s.version},
 
+		{method: "GET", path: "/v1/openapi.json", open: true, serve: s.openapi},
 		{method: "GET", path: "/v1/whoami", serve: s.whoami},
 		{method: "POST", path: "/v1/tenants/{tenant}/messages", action: tenants.PublishMessage, serve: s.publish},
 		{method: "GET", path: "/v1/tenants/{tenant}/messages:subscribe", action: tenants.ReadStream, query: anyQuery, serve: s.subscribe},

@@ -39,6 +39,7 @@ func (s *server) createTenant(c *call) error {
 	if err := c.change(string(t.ID), nil, func(tx *store.Tx) error { return tx.CreateTenant(c.ctx(), t, *in.Policy) }); err != nil {
 		return err
 	}
+	s.Scheduler.SetPolicy(t.ID, *in.Policy)
 	have, err := s.Store.Tenant(c.ctx(), t.ID)
 	if err != nil {
 		return err
