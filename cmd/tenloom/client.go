@@ -68,13 +68,6 @@ func (g *globals) appFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&g.app, "app", "a", "", "application (TENLOOM_APP; default: the one that the folder is linked to, or its manifest's)")
 }
 
-func envOr(name, otherwise string) string {
-	if v := os.Getenv(name); v != "" {
-		return v
-	}
-	return otherwise
-}
-
 // goRunPath is a path that "go run" puts a program at: its work folder, or its build cache.
 var goRunPath = regexp.MustCompile(`[/\\](go-build[0-9]*|[0-9a-f]{64}-d)[/\\]`)
 
