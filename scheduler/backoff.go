@@ -28,8 +28,10 @@ func (b *backoff) next() time.Duration {
 }
 
 // wait sleeps for the next wait or until ctx ends.
-func (b *backoff) wait(ctx context.Context) {
-	timer := time.NewTimer(b.next())
+func (b *backoff) wait(ctx context.Context) { wait(ctx, b.next()) }
+
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -19,13 +19,14 @@ type Follow struct {
 	ID      tenants.MessageID
 	Matched int // triggers that the message wakes; triggers that come and go before it arrives are counted when Wait returns
 
-	endpoint         int
-	channel, payload string
-	owner            *follows
-	pending          []expected             // whose frames have not come yet; under owner.mu
-	count            int                    // deliveries of all frames, those that come and those that came; under owner.mu
-	ended            []telemetry.Invocation // under owner.mu
-	all              chan struct{}          // closed when ended is complete: each pending frame has a delivery, so that happens once
+	endpoint int
+	target   tenants.Target // a channel, or a sharded one
+	payload  string
+	owner    *follows
+	pending  []expected             // whose frames have not come yet; under owner.mu
+	count    int                    // deliveries of all frames, those that come and those that came; under owner.mu
+	ended    []telemetry.Invocation // under owner.mu
+	all      chan struct{}          // closed when ended is complete: each pending frame has a delivery, so that happens once
 }
 
 // expected is a frame that a Follow waits for.
@@ -41,8 +42,13 @@ type follows struct {
 	list []*Follow
 }
 
-// Follow begins to watch for a message that the caller is about to publish; the caller must Wait for it.
+// Follow begins to watch for a message that the caller is about to publish on a channel; the caller must Wait for it.
 func (s *Scheduler) Follow(endpoint tenants.EndpointID, channel string, payload []byte) *Follow {
+	return s.FollowTo(endpoint, tenants.Target{Name: channel}, payload)
+}
+
+// FollowTo is Follow for a channel or a sharded channel.
+func (s *Scheduler) FollowTo(endpoint tenants.EndpointID, target tenants.Target, payload []byte) *Follow {
 	s.mu.Lock()
 	index, known := s.index[endpoint]
 	var table *atomic.Pointer[table]
@@ -51,13 +57,13 @@ func (s *Scheduler) Follow(endpoint tenants.EndpointID, channel string, payload 
 	}
 	s.mu.Unlock()
 	f := &Follow{
-		ID: tenants.MessageID(s.ids.Next(time.Now())), endpoint: index, channel: channel, payload: string(payload),
+		ID: tenants.MessageID(s.ids.Next(time.Now())), endpoint: index, target: target, payload: string(payload),
 		owner: &s.follows, all: make(chan struct{}),
 	}
 	s.follows.mu.Lock()
 	defer s.follows.mu.Unlock()
 	if known { // under the lock, so that a table that comes later finds f in the list
-		table.Load().matching(channel, func(target tenants.Target, r *route) {
+		table.Load().matching(target, func(target tenants.Target, r *route) {
 			if n := len(r.triggers); n > 0 {
 				f.count += n
 				f.pending = append(f.pending, expected{target, n})
@@ -105,13 +111,16 @@ func (f *Follow) settle() {
 // claim returns who waits for this frame, or nil. Its route has as many deliveries as there are triggers now.
 func (l *follows) claim(endpoint int, r *route, frame *frame) *Follow {
 	target := tenants.Target{Kind: tenants.Exact, Name: r.name}
-	if frame.kind == 'p' {
+	switch frame.kind {
+	case 'p':
 		target.Kind = tenants.Pattern
+	case 's':
+		target.Kind = tenants.Sharded
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, f := range l.list {
-		if f.endpoint != endpoint || f.channel != string(frame.channel) || f.payload != string(frame.payload) {
+		if f.endpoint != endpoint || (f.target.Kind == tenants.Sharded) != (frame.kind == 's') || f.target.Name != string(frame.channel) || f.payload != string(frame.payload) {
 			continue
 		}
 		i := slices.IndexFunc(f.pending, func(e expected) bool { return e.target == target })

@@ -14,6 +14,7 @@ import (
 	"github.com/tenloom/tenloom/scheduler"
 	"github.com/tenloom/tenloom/telemetry"
 	"github.com/tenloom/tenloom/tenants"
+	"github.com/tenloom/tenloom/tenants/endpoint/redistest"
 )
 
 // waiting waits for an answer as long as the test lasts.
@@ -246,4 +247,33 @@ func TestFollowHammer(t *testing.T) {
 	if c := h.counts("a"); c.Received != c.Ended() || c.Received < publishers*each {
 		t.Errorf("%+v", c)
 	}
+}
+
+// TestFollowSharded: SPUBLISH reaches the triggers of sharded channels alone, and PUBLISH the others'.
+func TestFollowSharded(t *testing.T) {
+	h := newHouse(t, scheduler.Config{})
+	defer h.abandon()
+	s := redistest.Start(t)
+	h.connect("e", s.URL)
+	sharded := tenants.Target{Kind: tenants.Sharded, Name: "orders"}
+	h.apply("a", "app", on(sharded, handled), on(sharded, handled), on(channel("orders"), handled))
+	h.awaitActive()
+	c := s.Client()
+	for _, row := range []struct {
+		to      tenants.Target
+		publish func(context.Context, string, any) *redis.IntCmd
+		want    int
+	}{{sharded, c.SPublish, 2}, {channel("orders"), c.Publish, 1}} {
+		f := h.FollowTo("e", row.to, []byte("x"))
+		if err := row.publish(t.Context(), "orders", "x").Err(); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		if got := f.Wait(ctx); len(got) != row.want || f.Matched != row.want {
+			t.Errorf("%v: %d of %d deliveries ended, want %d", row.to, len(got), f.Matched, row.want)
+		}
+		cancel()
+	}
+	h.stop()
+	h.ended("a", map[string]int64{"handled": 3})
 }

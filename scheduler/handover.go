@@ -77,6 +77,9 @@ func (h *hub) renew(ctx context.Context, why string) error {
 	for _, l := range h.targets.list() {
 		all = errors.Join(all, h.renewLane(ctx, l, why))
 	}
+	if h.shards != nil {
+		all = errors.Join(all, h.shards.renew(ctx, why))
+	}
 	return all
 }
 

@@ -25,6 +25,11 @@ type Endpoint struct {
 	// replaced without loss, and one that hears nothing any more is found out even while its server answers. May be nil.
 	Publish func(ctx context.Context, channel string, payload []byte) error
 
+	// Slot is the hash slot of a sharded channel, and DialShard is Dial for the master that serves one; owner says which master serves any slot, as
+	// host:port, in that master's eyes. Both are nil where no cluster is: then sharded channels are subscribed to as others are.
+	Slot      func(channel string) int
+	DialShard func(ctx context.Context, slot int) (socket net.Conn, owner func(slot int) string, err error)
+
 	// Unordered says that the endpoint's servers do not agree on one order of messages, as a cluster's nodes do not. What is moved from one of
 	// them to another is announced as a Gap.
 	Unordered bool
@@ -44,8 +49,10 @@ type hubConfig struct {
 	gap       func(Gap, []tenants.Target) // an interruption has ended that concerned these; may be nil
 	changed   func()                      // some State has changed since the last call; may be nil
 	log       *slog.Logger
-	heartbeat time.Duration // default 800 ms: a silent connection is given up after three
-	perLane   int           // targets of one connection, while there may be more connections; default 25,000
+	heartbeat time.Duration            // default 800 ms: a silent connection is given up after three
+	shardOf   func(channel string) int // of a shard's hub: the hash slot of a channel
+	astray    func(channels []string)  // of a shard's hub: these are not served by it any more
+	perLane   int                      // targets of one connection, while there may be more connections; default 25,000
 }
 
 // sink gets the frames of one read, at most maxBatch at once. Their slices die when it returns. It must not block: while it runs nothing is
@@ -76,6 +83,8 @@ type hub struct {
 	done     chan struct{} // closed when Run ends
 	parts    sync.WaitGroup
 
+	shards *shards // the sharded channels of a cluster; nil where there is none
+
 	load load   // the director's
 	deaf string // what the server last said against the control channel; the herald's
 
@@ -93,27 +102,59 @@ func newHub(e Endpoint, c hubConfig) *hub {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	c.log = c.log.With("endpoint", e.Name)
-	h := &hub{endpoint: e, config: c, renewals: make(chan renewal), done: make(chan struct{})}
+	log := c.log.With("endpoint", e.Name)
+	var others *shards
+	if e.DialShard != nil {
+		c, others = newShards(e, c)
+	}
+	c.log = log
+	h := &hub{endpoint: e, config: c, shards: others, renewals: make(chan renewal), done: make(chan struct{})}
 	if e.Publish != nil {
 		h.control = controlName()
 	}
 	h.targets = newTargets(h.control)
+	h.targets.shardOf = c.shardOf
 	h.targets.covering.off = e.OncePerPatterns // the message would come for one of those that match, which may not be a cover
 	return h
 }
 
 // Add takes a reference to a target. The first one subscribes to it; one to a Rejected target asks for it anew. It does not wait.
-func (h *hub) Add(t tenants.Target) { h.targets.add(t, time.Now()) }
+func (h *hub) Add(t tenants.Target) {
+	if h.sharded(t) {
+		h.shards.add(t)
+		return
+	}
+	h.targets.add(t, time.Now())
+}
 
 // Remove gives a reference up. The last one unsubscribes. It does not wait: messages on their way may still come.
-func (h *hub) Remove(t tenants.Target) { h.targets.remove(t, time.Now()) }
+func (h *hub) Remove(t tenants.Target) {
+	if h.sharded(t) {
+		h.shards.remove(t)
+		return
+	}
+	h.targets.remove(t, time.Now())
+}
+
+// sharded tells whether a target is one of a cluster's shards.
+func (h *hub) sharded(t tenants.Target) bool { return t.Kind == tenants.Sharded && h.shards != nil }
 
 // States lists the targets that are referenced, in no order.
-func (h *hub) States() []TargetState { return h.targets.states() }
+func (h *hub) States() []TargetState {
+	all := h.targets.states()
+	if h.shards != nil {
+		all = append(all, h.shards.states()...)
+	}
+	return all
+}
 
 // State tells how a target stands that is referenced.
-func (h *hub) State(t tenants.Target) (TargetState, bool) { return h.targets.state(t) }
+func (h *hub) State(t tenants.Target) (TargetState, bool) {
+	if h.sharded(t) {
+		return h.shards.state(t)
+	}
+	return h.targets.state(t)
+}
 
 // Run keeps the connections until ctx ends, then closes them and returns nil. It is called once.
 func (h *hub) Run(ctx context.Context) error {
@@ -127,6 +168,9 @@ func (h *hub) Run(ctx context.Context) error {
 	h.parts.Go(func() { h.herald(ctx) })
 	if h.endpoint.Publish != nil {
 		h.parts.Go(func() { h.pulse(ctx) })
+	}
+	if h.shards != nil {
+		h.parts.Go(func() { h.shards.run(ctx) })
 	}
 	h.direct(ctx)
 	h.parts.Wait()
@@ -181,6 +225,11 @@ func (h *hub) unreachable(ctx context.Context, l *lane, err error) {
 		return
 	}
 	h.targets.unreachable(l, err.Error())
+	h.complain(err)
+}
+
+// complain logs a failure to connect unless one was logged a moment ago.
+func (h *hub) complain(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if now := time.Now(); now.Sub(h.logged) >= logEvery {
@@ -204,6 +253,9 @@ func (h *hub) herald(ctx context.Context) {
 // announce tells what has happened since the last call.
 func (h *hub) announce() {
 	n := h.targets.read()
+	if len(n.astray) > 0 {
+		h.config.astray(n.astray)
+	}
 	if n.refused > 0 {
 		h.config.log.Warn("redis refused subscriptions; grant the channels to the user of this endpoint", "targets", n.refused,
 			"example", n.example, "reason", n.reason)

@@ -193,7 +193,7 @@ func length(digits []byte) (int, error) {
 // reply is what is no message, as far as a subscriber cares.
 type reply struct {
 	kind byte   // '-' error, 'a' ack of a (un)subscription, 'p' pong, 'x' a push of a kind that was not asked for
-	verb []byte // of an ack: subscribe, unsubscribe, psubscribe, punsubscribe
+	verb []byte // of an ack: subscribe, unsubscribe, psubscribe, punsubscribe, ssubscribe, sunsubscribe
 	name []byte // of an ack
 	text []byte // of an error
 }
@@ -215,7 +215,7 @@ func readReply(b []byte) (reply, error) {
 	switch string(verb) {
 	case "pong":
 		return reply{kind: 'p'}, nil
-	case "subscribe", "unsubscribe", "psubscribe", "punsubscribe":
+	case "subscribe", "unsubscribe", "psubscribe", "punsubscribe", "ssubscribe", "sunsubscribe":
 		name, end, err := bulk(b, i)
 		if err != nil || end == 0 {
 			return reply{}, errMalformed
@@ -234,6 +234,7 @@ func readReply(b []byte) (reply, error) {
 var verbs = map[tenants.Kind][2]string{
 	tenants.Exact:   {"UNSUBSCRIBE", "SUBSCRIBE"},
 	tenants.Pattern: {"PUNSUBSCRIBE", "PSUBSCRIBE"},
+	tenants.Sharded: {"SUNSUBSCRIBE", "SSUBSCRIBE"},
 }
 
 const ping = "*1\r\n$4\r\nPING\r\n"

@@ -10,7 +10,7 @@ import (
 // table says which triggers and taps a frame of one endpoint wakes. It is immutable: a change makes a new one, which shares all that did not
 // change, and a Message, which comes from one endpoint, sees one table, the old or the new, never a mix.
 type table struct {
-	exact, pattern *node
+	exact, pattern, sharded *node
 }
 
 // route is one target of one endpoint. It is immutable, too.
@@ -23,8 +23,11 @@ type route struct {
 
 // find returns where a frame goes, or nil: between an unsubscribe and its acknowledgement frames may still come.
 func (t *table) find(f *frame) *route {
-	if f.kind == 'p' {
+	switch f.kind {
+	case 'p':
 		return t.pattern.find(maphash.Bytes(seed, f.pattern), f.pattern)
+	case 's':
+		return t.sharded.find(maphash.Bytes(seed, f.channel), f.channel)
 	}
 	return t.exact.find(maphash.Bytes(seed, f.channel), f.channel)
 }
@@ -44,16 +47,21 @@ func (t *table) root(k tenants.Kind) **node {
 		return &t.exact
 	case tenants.Pattern:
 		return &t.pattern
+	case tenants.Sharded:
+		return &t.sharded
 	}
 	return nil
 }
 
-// matching calls visit for each route that a message published on channel takes.
-func (t *table) matching(channel string, visit func(tenants.Target, *route)) {
-	target := tenants.Target{Kind: tenants.Exact, Name: channel}
+// matching calls visit for each route that a message takes which is published on a channel or, by SPUBLISH, on a sharded one.
+func (t *table) matching(target tenants.Target, visit func(tenants.Target, *route)) {
 	if r := t.at(target); r != nil {
 		visit(target, r)
 	}
+	if target.Kind == tenants.Sharded {
+		return
+	}
+	channel := target.Name
 	t.pattern.each(func(r *route) {
 		if Match(r.name, channel) {
 			visit(tenants.Target{Kind: tenants.Pattern, Name: r.name}, r)

@@ -121,6 +121,16 @@ func (s *Scheduler) AddEndpoint(e Endpoint) {
 	s.hubs.Go(func() error { return ep.hub.Run(s.intake) })
 }
 
+// Reshard tells who serves the hash slots of a cluster now, as host:port, so that sharded channels follow a slot that has moved while nobody was
+// connected. It may be wrong: the masters are asked before anything is moved.
+func (s *Scheduler) Reshard(id tenants.EndpointID, owner func(slot int) string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i, ok := s.index[id]; ok && s.endpoints[i].hub.shards != nil {
+		s.endpoints[i].hub.shards.doubt(owner)
+	}
+}
+
 // Renew replaces the connections to an endpoint by new ones, with the credential that is in force now, and returns when that is done. No
 // message is lost or comes twice by it where the endpoint can publish; otherwise a Gap tells what may be lost. With an error, connections that
 // were not replaced go on as they are.

@@ -1,9 +1,11 @@
 package scheduler
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,6 +89,9 @@ func (s *subscription) serve(slots uint64) {
 	for _, x := range append(patterns, alone...) {
 		s.mark(x)
 	}
+	if s.t.shardOf != nil { // those that may be told in one command are neighbours
+		slices.SortStableFunc(s.dirty, func(a, b *target) int { return cmp.Compare(a.shard, b.shard) })
+	}
 	s.signal()
 }
 
@@ -115,7 +120,7 @@ func (s *subscription) has(x *target) bool { return x.held&s.bit != 0 && x.busy&
 // wants tells whether x ought to be subscribed to. The caller holds mu.
 func (s *subscription) wants(x *target) bool {
 	switch {
-	case x.refused&s.bit != 0:
+	case x.refused&s.bit != 0 || x.away:
 		return false
 	case x == s.t.control:
 		return true
@@ -154,9 +159,11 @@ func (s *subscription) mark(x *target) {
 // quiet tells whether all that is wanted was asked and answered. The caller holds mu.
 func (s *subscription) quiet() bool { return len(s.asks)+len(s.dirty)+len(s.halves) == 0 }
 
-// ask is one command that awaits its answers: one ack for each member in order, or one error for all.
+// ask is one command that awaits its answers: one ack for each member in order, or one error for all. A SUNSUBSCRIBE is followed by a PING, whose
+// answer ends it: the acks before that are not told from the pushes by which a server drops channels of a shard that it gives up.
 type ask struct {
 	ping      bool
+	failed    bool   // a SUNSUBSCRIBE that was refused: the next is the answer to its PING
 	then      func() // with ping: done by the reader at the answer; may be nil
 	subscribe bool
 	kind      tenants.Kind
@@ -208,6 +215,9 @@ func (s *subscription) take(b []byte) []byte {
 		for _, x := range a.members {
 			b = appendBulk(b, x.Name)
 		}
+		if a.ping {
+			b = append(b, ping...)
+		}
 	}
 	if s.quiet() {
 		poke(s.idle)
@@ -251,11 +261,12 @@ func (s *subscription) next() *ask {
 
 // fits tells whether x may be told in the same command as the members that are there, which have names of size bytes.
 func (s *subscription) fits(a *ask, x *target, size int) bool {
-	return x.Kind == a.kind && s.wants(x) == a.subscribe && !x.alone && !a.members[0].alone && size+len(x.Name) <= maxWrite
+	return x.Kind == a.kind && x.shard == a.members[0].shard && s.wants(x) == a.subscribe && !x.alone && !a.members[0].alone && size+len(x.Name) <= maxWrite
 }
 
 func (s *subscription) join(a *ask, x *target) {
 	a.kind, a.subscribe = x.Kind, s.wants(x)
+	a.ping = a.kind == tenants.Sharded && !a.subscribe
 	a.members = append(a.members, x)
 	x.busy |= s.bit
 }
@@ -281,12 +292,20 @@ func (s *subscription) answer(r reply, now time.Time) (then func(), err error) {
 	if r.kind == 'x' {
 		return nil, nil // a push that is no answer
 	}
+	if r.kind == 'a' && string(r.verb) == "sunsubscribe" {
+		s.dropped(r.name, now)
+		return nil, nil
+	}
 	if len(s.asks) == 0 {
 		return nil, fmt.Errorf("%w: %.100q", errUnasked, string(r.verb)+string(r.text))
 	}
 	a := s.asks[0]
 	switch {
+	case a.ping && r.kind == '-' && len(a.members) > 0 && !a.failed:
+		a.failed = true
+		return nil, nil
 	case a.ping && r.kind != 'a': // a refused PING is a sign of life as well
+		s.surrendered(a)
 		s.answered()
 		return a.then, nil
 	case !a.ping && r.kind == 'a':
@@ -381,6 +400,10 @@ func (s *subscription) refused(a *ask, text string, now time.Time) {
 	case !a.subscribe:
 		s.t.news.unheeded = text
 		s.t.tell()
+	case s.t.shardOf != nil && elsewhere(text):
+		for _, x := range left {
+			s.t.stray(s, x, text, now)
+		}
 	case len(a.members) == 1 && len(left) == 1:
 		s.refuse(left[0], text, now)
 	default:

@@ -31,7 +31,7 @@ const (
 var slotSeed = maphash.MakeSeed()
 
 func slotOf(t tenants.Target) uint8 {
-	if t.Kind != tenants.Exact {
+	if t.Kind == tenants.Pattern {
 		return patternSlot
 	}
 	return 1 + uint8(maphash.String(slotSeed, t.Name)%(slots-1))
@@ -51,8 +51,9 @@ func (f *frame) slot() uint8 {
 // It is shared by callers of Add, Remove and States, and by the writers and readers of the endpoint's connections, each through its subscription.
 // Each holds mu for a moment and does no I/O under it.
 type targets struct {
-	fresh   chan struct{} // capacity 1: there is something to announce
-	spreads atomic.Bool   // there are covers; looked at for each message
+	fresh   chan struct{}            // capacity 1: there is something to announce
+	spreads atomic.Bool              // there are covers; looked at for each message
+	shardOf func(channel string) int // the hash slot of a sharded channel; nil where all are on one server
 
 	mu            sync.Mutex
 	all           [slots]map[tenants.Target]*target // by slot
@@ -83,8 +84,10 @@ type target struct {
 
 	state   State
 	slot    uint8
-	offered bool // the hub can subscribe to it
-	alone   bool // refused before: asked for in a command of its own, so that it costs no other a second try
+	shard   uint16 // hash slot; 0 where all are on one server
+	away    bool   // the shard does not serve it; asked for again when it is known who does
+	offered bool   // the hub can subscribe to it
+	alone   bool   // refused before: asked for in a command of its own, so that it costs no other a second try
 }
 
 // news is what the hub has to tell when it holds no lock.
@@ -93,9 +96,10 @@ type news struct {
 	gaps     []*interruption // that have ended
 	refused  int             // targets
 	example  string
-	reason   string // of the example
-	unheeded string // the server's refusal of an UNSUBSCRIBE
-	control  string // the server's refusal of the control channel
+	reason   string   // of the example
+	unheeded string   // the server's refusal of an UNSUBSCRIBE
+	control  string   // the server's refusal of the control channel
+	astray   []string // sharded channels that this shard does not serve any more
 }
 
 func newTargets(control string) *targets {
@@ -127,7 +131,7 @@ const reserved = "__tenloom:"
 func notOffered(name tenants.Target) string {
 	switch _, ok := verbs[name.Kind]; {
 	case !ok:
-		return fmt.Sprintf("a target of kind %q is not offered by this hub; use a channel or a pattern", name.Kind)
+		return fmt.Sprintf("a target of kind %q is not offered by this hub; use a channel, a sharded channel or a pattern", name.Kind)
 	case len(name.Name) > maxName:
 		return fmt.Sprintf("its name has %d bytes, at most %d are subscribed to", len(name.Name), maxName)
 	case strings.HasPrefix(name.Name, reserved):
@@ -142,11 +146,7 @@ func (t *targets) add(name tenants.Target, now time.Time) {
 	slot := slotOf(name)
 	x := t.all[slot][name]
 	if x == nil {
-		x = &target{Target: name, slot: slot, offered: true, since: now.UnixNano()}
-		if why := notOffered(name); why != "" {
-			x.offered, x.state, x.reason = false, Rejected, why
-		}
-		t.all[slot][name] = x
+		x = t.know(name, slot, now)
 	}
 	if x.refs++; x.refs == 1 {
 		t.sizes[x.slot]++
@@ -163,6 +163,19 @@ func (t *targets) add(name tenants.Target, now time.Time) {
 		x.set(Pending, "", now)
 	}
 	t.mark(x)
+}
+
+// know makes a target that was not there. The caller holds mu.
+func (t *targets) know(name tenants.Target, slot uint8, now time.Time) *target {
+	x := &target{Target: name, slot: slot, offered: true, since: now.UnixNano()}
+	if t.shardOf != nil {
+		x.shard = uint16(t.shardOf(name.Name))
+	}
+	if why := notOffered(name); why != "" {
+		x.offered, x.state, x.reason = false, Rejected, why
+	}
+	t.all[slot][name] = x
+	return x
 }
 
 // remove gives up one reference; without one it does nothing.

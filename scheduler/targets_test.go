@@ -394,7 +394,6 @@ func TestWhatIsNotOffered(t *testing.T) {
 	w := &wire{t: t, targets: newTargets(""), redis: &redisModel{}}
 	w.reconnect()
 	for target, want := range map[tenants.Target]string{
-		{Kind: tenants.Sharded, Name: "s"}:     "not offered by this hub",
 		{Kind: tenants.Stream, Name: "s"}:      "not offered by this hub",
 		{Name: strings.Repeat("x", maxName+1)}: "65537 bytes",
 	} {
