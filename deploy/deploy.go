@@ -28,6 +28,8 @@ type System struct {
 	Endpoint func(ctx context.Context, address string) (tenants.EndpointID, error)
 	// Shared tells whether other tenants use the same channels of a server, so that a tenant's own names begin with its name there. nil: none.
 	Shared func(on tenants.EndpointID) bool
+	// Sharded says why sharded channels are not offered on a server, or nil. nil: they are on all.
+	Sharded func(on tenants.EndpointID) error
 	// Load compiles a unit, binds it to what it may do and, unless it was Started before, runs its initialisation once. It is called for two
 	// units at a time, and sets Isolation, Why and Handler.
 	Load func(ctx context.Context, u *Unit) error

@@ -90,6 +90,8 @@ func (r *running) prepare(t *testing.T, dir, line string) {
 		r.values[name] = strings.Trim(argument, `"`)
 	case "<=":
 		err = r.allow(name, argument)
+	case "lacks": // sharded channels
+		r.lacks = tenants.EndpointID(name)
 	default:
 		t.Fatalf("%q: no such kind", line)
 	}

@@ -27,7 +27,6 @@ func (r *refusal) offered(c *manifest.Component) {
 	const noStream = "use a channel or a pattern"
 	text(t.Stream, "stream", "stream triggers are", noStream)
 	text(t.Group, "group", "consumer groups of streams are", noStream)
-	text(t.Sharded, "sharded", "sharded channels are", noStream)
 	refuse(t.Retry != nil, c.Line, "tool.tenloom.retry", "retries are", "remove it; a message is handled once")
 	refuse(t.DeadLetter != nil && *t.DeadLetter, c.Line, "tool.tenloom.dead_letter", "dead letters are", "remove it; /v1/tenants/{tenant}/invocations keeps the last failures")
 	refuse(t.Overflow != nil && *t.Overflow == tenants.Spill, c.Line, "tool.tenloom.overflow", "spilling to a stream is", "use drop_newest, drop_oldest or coalesce")

@@ -28,6 +28,7 @@ type running struct {
 	runtime *sandbox.Runtime
 	policy  tenants.Policy
 	values  map[string]string
+	lacks   tenants.EndpointID // a server without sharded channels
 
 	mu      sync.Mutex
 	loaded  []tenants.ComponentID
@@ -58,6 +59,12 @@ func (r *running) system(m *manifest.Manifest) deploy.System {
 	return deploy.System{
 		Policy: r.policy, MaxModule: 64 << 20,
 		Required: resolver.Check, Render: resolver.Render, CheckHosts: checkHosts, Endpoint: r.endpoint, Load: r.load,
+		Sharded: func(on tenants.EndpointID) error {
+			if on == r.lacks {
+				return advice{"this Redis has no sharded channels", "use a channel"}
+			}
+			return nil
+		},
 		Apply: func(v *deploy.Version) error {
 			r.mu.Lock()
 			defer r.mu.Unlock()

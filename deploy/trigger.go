@@ -15,6 +15,7 @@ type wanted struct {
 	trigger          *manifest.Trigger
 	address          string // "" where the manifest gives none: the platform's own server
 	channel, pattern string // no pattern: ""
+	sharded          string // a sharded channel; none: ""
 	line             int    // of the address
 	path             string
 }
@@ -36,10 +37,18 @@ func (r *refusal) triggers(render renderer) (all []wanted) {
 		if c.Tool.Pattern != nil {
 			w.pattern = r.target(c.Tool.Pattern.Line, "component."+string(c.ID)+".tool.tenloom.pattern", "pattern", *c.Tool.Pattern, render)
 		}
+		if c.Tool.Sharded != nil {
+			w.sharded = r.target(c.Tool.Sharded.Line, shardedPath(c), "sharded channel", *c.Tool.Sharded, render)
+		}
 		r.address(&w, render)
 		all = append(all, w)
 	}
 	return all
+}
+
+// shardedPath is what faults call a component's sharded channel.
+func shardedPath(c *manifest.Component) string {
+	return "component." + string(c.ID) + ".tool.tenloom.sharded"
 }
 
 // path is what faults call a trigger.
@@ -91,7 +100,7 @@ func connect(ctx context.Context, v *Version, all []wanted, sys System) ([]tenan
 		r.add(manifest.Fault{Path: "trigger", Problem: "the application has no triggers, so nothing would ever run", Next: "add a trigger and its channel"})
 		return nil, r.err(ctx)
 	}
-	b := builder{version: v, units: map[tenants.ComponentID]*Unit{}, taken: map[string]bool{}, patterns: map[patternOf]bool{}}
+	b := builder{version: v, units: map[tenants.ComponentID]*Unit{}, taken: map[string]bool{}, named: map[namedOf]bool{}}
 	for i := range v.Units {
 		b.units[v.Units[i].Component.ID] = &v.Units[i]
 	}
@@ -110,9 +119,20 @@ func connect(ctx context.Context, v *Version, all []wanted, sys System) ([]tenan
 			servers[w.address] = s
 		}
 		r.fail(w.line, w.path, s.err)
+		if s.err == nil {
+			r.sharded(&b, w, s.id, sys)
+		}
 		b.add(w, s.id)
 	}
 	return b.triggers, r.err(ctx)
+}
+
+// sharded refuses a component's sharded channel, once, on a server that has none.
+func (r *refusal) sharded(b *builder, w wanted, on tenants.EndpointID, sys System) {
+	c := b.units[w.trigger.Component].Component
+	if w.sharded != "" && sys.Sharded != nil && !b.named[namedOf{c.ID, on, tenants.Sharded}] {
+		r.fail(c.Tool.Sharded.Line, shardedPath(c), sys.Sharded(on))
+	}
 }
 
 // builder makes a version's triggers.
@@ -120,17 +140,19 @@ type builder struct {
 	version  *Version
 	units    map[tenants.ComponentID]*Unit
 	taken    map[string]bool // trigger ids
-	patterns map[patternOf]bool
+	named    map[namedOf]bool
 	triggers []tenants.Trigger
 }
 
-type patternOf struct {
+// namedOf is a pattern or sharded channel, which a component names once for all its triggers.
+type namedOf struct {
 	component tenants.ComponentID
 	endpoint  tenants.EndpointID
+	kind      tenants.Kind
 }
 
-// add makes a trigger for the channel, and one for the component's pattern on the same server, if it has one and this is the first of its
-// triggers there: two would run the component twice for each message.
+// add makes a trigger for the channel, and one each for the component's pattern and sharded channel on the same server, if it has them and this
+// is the first of its triggers there: two would run the component twice for each message.
 func (b *builder) add(w wanted, on tenants.EndpointID) {
 	u := b.units[w.trigger.Component]
 	t := tenants.Trigger{
@@ -138,15 +160,21 @@ func (b *builder) add(w wanted, on tenants.EndpointID) {
 		Target: tenants.Target{Kind: tenants.Exact, Name: w.channel}, Limits: u.Limits, Isolation: u.Isolation, Why: u.Why,
 	}
 	b.triggers = append(b.triggers, t)
-	key := patternOf{t.Component, on}
-	if w.pattern == "" || b.patterns[key] {
+	b.beside(t, tenants.Target{Kind: tenants.Pattern, Name: w.pattern})
+	b.beside(t, tenants.Target{Kind: tenants.Sharded, Name: w.sharded})
+}
+
+// beside makes a trigger like t for a target that the component names, where it does.
+func (b *builder) beside(t tenants.Trigger, target tenants.Target) {
+	key := namedOf{t.Component, t.Endpoint, target.Kind}
+	if target.Name == "" || b.named[key] {
 		return
 	}
-	b.patterns[key] = true
+	b.named[key] = true
 	for b.taken[t.ID] {
-		t.ID += "-pattern"
+		t.ID += "-" + target.Kind.String()
 	}
 	b.taken[t.ID] = true
-	t.Target = tenants.Target{Kind: tenants.Pattern, Name: w.pattern}
+	t.Target = target
 	b.triggers = append(b.triggers, t)
 }

@@ -63,8 +63,8 @@ func printTriggers(out io.Writer, triggers []scheduler.TriggerState, began time.
 		if t.State == scheduler.Active {
 			state = "ready " + millis(float64(t.Since.Sub(began).Microseconds())/1000)
 		}
-		if t.Target.Kind == tenants.Pattern {
-			state += " (pattern)"
+		if t.Target.Kind != tenants.Exact {
+			state += " (" + t.Target.Kind.String() + ")"
 		}
 		if t.Reason != "" {
 			state += ": " + t.Reason

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -150,5 +151,46 @@ func TestResolve(t *testing.T) {
 			text = err.Error()
 		}
 		expect(t, c.address, text, c.want)
+	}
+}
+
+const shardedApp = `spin_manifest_version = 2
+[application]
+name = "orders"
+[application.trigger.redis]
+address = "redis://localhost:6379"
+[[trigger.redis]]
+channel = "orders"
+component = "first"
+[component.first]
+source = "echo-a.wasm"
+[component.first.tool.tenloom]
+sharded = "paid"
+`
+
+// A sharded channel is heard where its slot is served, and followed when the slot moves. The embedded Redis has none, and says so.
+func TestUpSharded(t *testing.T) {
+	t.Parallel()
+	k := redistest.StartCluster(t, redistest.SentinelConfig{})
+	r := stage{k.Nodes[0], []string{"--redis", k.URL}}.up(t, writeApp(t, shardedApp))
+	slot := endpoint.Slot("paid")
+	for i := range 2 {
+		owner := k.Owner(slot)
+		before := r.usage(t).Counts.Received
+		if err := owner.Client().SPublish(t.Context(), "paid", i).Err(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "what is published in the shard is received", func() bool { return r.usage(t).Counts.Received == before+1 })
+		gaps := r.usage(t).Counts.Gaps
+		k.MoveSlot(slot, k.Nodes[(slices.Index(k.Nodes, owner)+1)%len(k.Nodes)])
+		eventually(t, "the move is counted as a gap", func() bool { return r.usage(t).Counts.Gaps == gaps+1 && r.ready() })
+	}
+	expect(t, "exit code", r.stop(t), exitOK)
+
+	dir := writeApp(t, shardedApp)
+	done := tenloom(t, dir, "up", "--listen", "127.0.0.1:0")
+	want := "component.first.tool.tenloom.sharded: the embedded Redis has no sharded channels; use a channel or a pattern, or give a Redis 7 or a cluster with --redis URL"
+	if done.code != exitDeploy || !strings.Contains(done.stderr, want) {
+		t.Errorf("on the embedded Redis: exit %d\n%s", done.code, done.stderr)
 	}
 }

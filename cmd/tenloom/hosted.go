@@ -269,8 +269,9 @@ func (h *hosted) system(ctx context.Context, s deploy.Scope) (deploy.System, err
 			}
 			return one.id, nil
 		},
-		Shared: func(tenants.EndpointID) bool { return true },
-		Load:   func(ctx context.Context, u *deploy.Unit) error { return h.load(ctx, u, resolver) },
+		Shared:  func(tenants.EndpointID) bool { return true },
+		Sharded: h.servers.sharded,
+		Load:    func(ctx context.Context, u *deploy.Unit) error { return h.load(ctx, u, resolver) },
 	}, nil
 }
 

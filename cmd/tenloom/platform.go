@@ -144,8 +144,9 @@ func (p *platform) system() deploy.System {
 			}
 			return one.id, nil
 		},
-		Load:  p.load,
-		Apply: p.apply,
+		Sharded: p.servers.sharded,
+		Load:    p.load,
+		Apply:   p.apply,
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -28,6 +29,7 @@ type servers struct {
 	embedded string // host:port of the embedded Redis, "" where there is none
 	attach   func(scheduler.Endpoint)
 	renew    func(ctx context.Context, id tenants.EndpointID, why string) error
+	reshard  func(id tenants.EndpointID, owner func(slot int) string)
 	log      *slog.Logger
 
 	watching context.Context // until close
@@ -47,7 +49,7 @@ type server struct {
 }
 
 func newServers(main *endpoint.Options, embedded string, on *scheduler.Scheduler, log *slog.Logger) *servers {
-	s := &servers{main: main, embedded: embedded, attach: on.AddEndpoint, renew: on.Renew, log: log, replaced: map[string]bool{}, known: map[tenants.EndpointID]*server{}}
+	s := &servers{main: main, embedded: embedded, attach: on.AddEndpoint, renew: on.Renew, reshard: on.Reshard, log: log, replaced: map[string]bool{}, known: map[tenants.EndpointID]*server{}}
 	s.watching, s.stop = context.WithCancel(context.Background())
 	return s
 }
@@ -120,23 +122,50 @@ func (s *servers) open(ctx context.Context, address string) (*server, error) {
 
 // listen begins to keep a connection for messages, subscribed to nothing yet. Doing so again does nothing.
 func (s *servers) listen(one *server) {
-	s.attach(scheduler.Endpoint{
+	e := scheduler.Endpoint{
 		ID: one.id, Name: one.options.Name(), Dial: one.options.Subscriber, OncePerPatterns: one.options.Name() == s.embedded,
 		Publish: func(ctx context.Context, channel string, payload []byte) error {
 			return one.client.Publish(ctx, channel, payload).Err()
 		},
 		Unordered: one.options.IsCluster(),
-	})
-	if one.options.IsMaster() {
+	}
+	if one.options.IsCluster() {
+		e.Slot, e.DialShard = endpoint.Slot, one.dialShard
+	}
+	s.attach(e)
+	if one.options.IsMaster() || one.options.IsCluster() {
 		one.watched.Do(func() { s.watches.Go(func() { s.follow(one) }) }) // ends with close
 	}
 }
 
-// follow moves the connections to a new master when Sentinels name one. A master that is demoted or dies ends its connections itself; one that
+// dialShard is scheduler.Endpoint.DialShard.
+func (one *server) dialShard(ctx context.Context, slot int) (net.Conn, func(slot int) string, error) {
+	socket, slots, err := one.options.ShardSubscriber(ctx, slot)
+	if err != nil {
+		return nil, nil, err
+	}
+	return socket, slots.Owner, nil
+}
+
+// sharded says why sharded channels are not offered on a server, or nil.
+func (s *servers) sharded(id tenants.EndpointID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one := s.known[id]; one != nil && one.options.Name() == s.embedded {
+		return hint{errors.New("the embedded Redis has no sharded channels"), "use a channel or a pattern, or give a Redis 7 or a cluster with --redis URL"}
+	}
+	return nil
+}
+
+// follow tells of slots of a cluster that have moved, and moves the connections to a new master when Sentinels name one. A master that is demoted or dies ends its connections itself; one that
 // is merely cut off from its Sentinels does not.
 func (s *servers) follow(one *server) {
 	last := ""
 	one.options.Watch(s.watching, func(c endpoint.Change) {
+		if c.Slots != nil {
+			s.reshard(one.id, c.Slots.Owner)
+			return
+		}
 		former := last
 		if last = c.Master; former == "" {
 			return
