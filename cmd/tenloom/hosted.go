@@ -432,6 +432,32 @@ func (h *hosted) gap(g scheduler.Gap) {
 	}
 }
 
+// Artifacts that no version names are removed when they are a day old: until then an upload may wait for its version.
+const (
+	collectEvery = time.Hour
+	uploadAge    = 24 * time.Hour
+)
+
+// collect removes them again and again, until ctx ends.
+func (h *hosted) collect(ctx context.Context) {
+	tick := time.NewTicker(collectEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			done, err := h.artifacts.Collect(ctx, now.Add(-uploadAge), h.controller.NamedArtifacts)
+			switch {
+			case err != nil && ctx.Err() == nil:
+				h.log.Warn("artifacts that no version names were not removed", "cause", err)
+			case done.Removed > 0:
+				h.log.Info("artifacts that no version names were removed", "removed", done.Removed, "bytes", done.Bytes, "kept", done.Kept)
+			}
+		}
+	}
+}
+
 // counts sums up all tenants.
 func (h *hosted) counts() (sum telemetry.Counts) {
 	h.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -95,6 +96,9 @@ func serveAll(ctx context.Context, f *configFlags, c *configuration, out, messag
 	}
 	if tokenFile != "" {
 		fmt.Fprintf(out, "  Token   an operator's, made now, in %s\n          %s login %s --token-file %s\n", tokenFile, g.program, s.url(listener), tokenFile)
+	}
+	if err := s.controller.RemoveFiles(ctx); err != nil { // it costs space alone
+		log.Warn("files that no version names were not removed", "cause", err)
 	}
 	restored, err := s.controller.Start(ctx)
 	if err != nil {
@@ -180,12 +184,10 @@ func (h *hosted) handler() http.Handler {
 // path is: what stands there for too long holds the lock that Load wants.
 func (s *serving) wait(ctx context.Context) {
 	watching, stop := context.WithCancel(ctx)
-	watched := make(chan struct{})
-	go func() { // ends with watching
-		defer close(watched)
-		s.notify.watch(watching, func() { s.scheduler.Load(tenants.Platform) })
-	}()
-	defer func() { stop(); <-watched }()
+	var beside sync.WaitGroup // both end with watching
+	beside.Go(func() { s.notify.watch(watching, func() { s.scheduler.Load(tenants.Platform) }) })
+	beside.Go(func() { s.collect(watching) })
+	defer func() { stop(); beside.Wait() }()
 	for {
 		select {
 		case <-ctx.Done():
