@@ -45,11 +45,9 @@ func (*restorer) restore(r *region, i *image) error { return i.cover(r) }
 // forget has nothing to give back.
 func (*restorer) forget(*region, *image) error { return nil }
 
+// errLinux is why a system that is not Linux can only copy.
 var errLinux = errors.New("needs Linux")
 
 func resetTrials() []ResetTrial {
 	return []ResetTrial{{ResetByRecords, errLinux}, {ResetByFaults, errLinux}, {ResetByScan, errLinux}, {ResetByPagemap, errLinux}, {Method: ResetByCopy}}
 }
-
-// errLinux is why a system that is not Linux can only copy.
-var errLinux = errors.New("needs Linux")
