@@ -19,7 +19,8 @@ test: deps ## everything, with the race detector
 soak: ## a million invocations, after which memory, mappings, descriptors and goroutines are where they were
 	$(GO) test -count=1 -run '^TestSoak$$' -v -timeout 60m ./sandbox -soak 1000000
 
-check: ## what every commit passes: gofmt, go vet, staticcheck, the imports test
+check: ## what every commit passes: no large files, gofmt, go vet, staticcheck, the imports test
+	@big=$$(git ls-files | xargs -I{} find {} -maxdepth 0 -size +1024k); if [ -n "$$big" ]; then echo "too large for the repository, more than 1 MiB:"; echo "$$big"; exit 1; fi
 	@bad=$$(git ls-files '*.go' | xargs gofmt -l); if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
 	$(GO) vet ./...
 	cd sdk && $(GO) vet ./... && GOOS=wasip1 GOARCH=wasm $(GO) build ./...
