@@ -121,32 +121,7 @@ type logTail struct {
 
 // run ends with ctx, or when the server stays away.
 func (t *logTail) run(ctx context.Context) error {
-	defer t.client.http.CloseIdleConnections()
-	once, failures := false, 0
-	for {
-		t.heard = false
-		err := t.follow(ctx)
-		if t.heard {
-			once, failures = true, 0
-		}
-		var stop stopError
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case errors.As(err, &stop):
-			return stop.error
-		case !once:
-			return err
-		case failures == maxReconnects:
-			return fmt.Errorf("gave up after %d tries to connect again: %w", failures, err)
-		}
-		pause := firstBackoff << failures
-		failures++
-		t.hint("Connection lost: %s\n  connecting again in %v (%d of %d)", firstLine(err), pause, failures, maxReconnects)
-		if err := pauseUntil(ctx, time.Now().Add(pause)); err != nil {
-			return err
-		}
-	}
+	return t.client.keepFollowing(ctx, t.hint, &t.heard, t.follow)
 }
 
 func (t *logTail) follow(ctx context.Context) error {

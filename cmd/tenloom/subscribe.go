@@ -15,12 +15,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const (
-	firstBackoff  = time.Second      // doubled after each try in vain
-	maxReconnects = 5                // tries in a row: 1, 2, 4, 8 and 16 s
-	silence       = 45 * time.Second // three of the server's comments are missing: the connection is dead
-)
-
 func subscribeCommand(g *globals) *cobra.Command {
 	var patterns []string
 	var limit int
@@ -72,52 +66,9 @@ type subscriber struct {
 	ready bool // the server acknowledged on the present connection
 }
 
-// stopError ends the run, whatever else could be tried: an answer that will not change, or a place for results that is gone.
-type stopError struct{ error }
-
-func (e stopError) Unwrap() error { return e.error }
-
-// run prints messages until the limit, which is nil, or until ctx ends or the server stays away. The first connection is not tried
-// twice: an address that was mistyped shows at once.
+// run prints messages until the limit, which is nil, or until ctx ends or the server stays away.
 func (s *subscriber) run(ctx context.Context) error {
-	defer s.client.http.CloseIdleConnections()
-	var once, failures = false, 0
-	for {
-		s.ready = false
-		err := s.follow(ctx)
-		if s.ready {
-			once, failures = true, 0
-		}
-		var stop stopError
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case errors.As(err, &stop):
-			return stop.error
-		case !once:
-			return err
-		case failures == maxReconnects:
-			return fmt.Errorf("gave up after %d tries to connect again: %w", failures, err)
-		}
-		pause := firstBackoff << failures
-		failures++
-		s.hint("Connection lost: %s\n  connecting again in %v (%d of %d)", firstLine(err), pause, failures, maxReconnects)
-		if err := pauseUntil(ctx, time.Now().Add(pause)); err != nil {
-			return err
-		}
-	}
-}
-
-func firstLine(err error) string {
-	text := err.Error()
-	for i := range text {
-		if text[i] == '\n' {
-			return text[:i]
-		}
-	}
-	return text
+	return s.client.keepFollowing(ctx, s.hint, &s.ready, s.follow)
 }
 
 // follow is one connection: nil when the limit is reached, else why it ended.
