@@ -268,7 +268,8 @@ func (c *Component) ready() *snapshot {
 	return s
 }
 
-// run is the guest's boundary: whatever goes wrong beyond comes back as an error.
+// run is the guest's boundary: whatever goes wrong beyond comes back as an error. It has one return: beside several the compiler would no longer
+// write the deferred calls out in line, and each message would pay for that.
 func (i *instance) run(use func(*instance) error) (err error) {
 	i.restorer.begin()
 	defer func() {
@@ -281,6 +282,12 @@ func (i *instance) run(use func(*instance) error) (err error) {
 	}()
 	defer i.finish()
 	defer func() { i.late = err != nil && i.invocation.overdue() }()
+	err = i.live(use)
+	return err
+}
+
+// live is what lies beyond the boundary: the start, where there was none yet, and the message.
+func (i *instance) live(use func(*instance) error) error {
 	if err := i.invocation.parent.Err(); err != nil {
 		return err
 	}
@@ -293,7 +300,7 @@ func (i *instance) run(use func(*instance) error) (err error) {
 			return err
 		}
 	}
-	err = use(i)
+	err := use(i)
 	if (err == nil || errors.Is(err, errAnswer)) && i.overspent() {
 		return errFuel
 	}
