@@ -197,6 +197,7 @@ type apiRequest struct {
 	kind         string // of body; default application/json
 	size         int64  // of body; 0 where it is not known
 	header       map[string]string
+	timeout      time.Duration // of callWith; default callTimeout
 }
 
 // send sends a request. A status other than 2xx is a *problem; a server that does not answer is an *unreachableError. The caller closes the body.
@@ -243,7 +244,8 @@ func (c *client) call(ctx context.Context, method, path string, in any) ([]byte,
 }
 
 func (c *client) callWith(ctx context.Context, r apiRequest, in any) ([]byte, http.Header, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, fmt.Errorf("no answer within %v", callTimeout))
+	timeout := cmp.Or(r.timeout, callTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %v", timeout))
 	defer cancel()
 	if in != nil {
 		body, err := json.Marshal(in)

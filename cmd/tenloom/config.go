@@ -57,6 +57,8 @@ var settings = []setting{
 	{"store.cert", aText, "", "etcd: PEM file of the certificate to show", true},
 	{"store.key", aText, "", "etcd: PEM file of that certificate's key", true},
 	{"artifacts", aText, "", "where modules and files are kept: a URL of gocloud.dev/blob (default: a folder in the state directory)", true},
+	{"registries.allowed", aList, "ghcr.io,docker.io", "OCI registries that applications may be deployed from: HOST or HOST:PORT; \"none\" for none", true},
+	{"registries.credentials", aText, "", "file such as docker's config.json with logins there (default: as nobody); tenants can deploy whatever these can read", true},
 	{"compile.time", aDuration, sandbox.DefaultCompileTime.String(), "limit of compile time, for each module", true},
 	{"compile.apart", aSwitch, "true", "compile in a process with bounded memory", true},
 	{"limits.slots", aNumber, "0", "invocations at once, over all tenants (default: 32 for each CPU)", true},

@@ -35,11 +35,17 @@ func deployCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "deploy [DIR]", Short: "Make a version of the application in a folder and give it the messages", Args: wantArgs(0, 1),
 		Long: `Upload what the server does not have of the application in DIR (default: this folder), make a version of it, and give it the application's
-messages. What is live goes on until the new version is warm and subscribed. The same content is the same version.`,
-		Example: "  tenloom deploy -m 'first cut'\n  tenloom deploy --canary 10",
+messages. What is live goes on until the new version is warm and subscribed. The same content is the same version.
+
+With --from oci://HOST/NAME@sha256:... the server takes it from a registry, where "spin registry push" or a tool for Wasm modules put it. A manifest in
+DIR then takes the place of the image's own; an image of one module needs it.`,
+		Example: "  tenloom deploy -m 'first cut'\n  tenloom deploy --canary 10\n  tenloom deploy --from oci://ghcr.io/acme/mailer@sha256:9f2c...",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.canary < 0 || f.canary > 99 {
 				return fail(exitUsage, "--canary %d: want a share of 1 to 99 %%", f.canary)
+			}
+			if strings.HasPrefix(f.from, ociScheme) {
+				return g.deployImage(cmd, strings.Join(args, ""), f)
 			}
 			if f.from != "" && len(args) > 0 {
 				return fail(exitUsage, "--from %s and %s are two applications\n  name one of them", f.from, args[0])
@@ -54,7 +60,7 @@ messages. What is live goes on until the new version is warm and subscribed. The
 	flags.BoolVar(&f.noPromote, "no-promote", false, "make the version alone; \"promote\" gives it messages")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "tell what the server would say, and keep nothing but uploads")
 	flags.BoolVar(&f.prune, "prune", false, "remove variables and secrets that the manifest no longer declares")
-	flags.StringVarP(&f.from, "from", "f", "", "manifest, or folder of it, as \"spin deploy\" names it")
+	flags.StringVarP(&f.from, "from", "f", "", "manifest, or folder of it, as \"spin deploy\" names it; or oci://HOST/NAME@sha256:... in a registry")
 	flags.StringArrayVar(&f.variables, "variable", nil, "variable to set first: name=value, name=@file, @file.json or @file.toml")
 	flags.BoolVar(&f.build, "build", false, "run the components' build commands first")
 	f.wait.add(cmd)
@@ -90,15 +96,27 @@ func (g *globals) deploy(cmd *cobra.Command, dir string, f deployFlags) error {
 	if err != nil {
 		return err
 	}
-	if g.app == "" && os.Getenv("TENLOOM_APP") == "" {
-		link, err := readLink(m.Dir)
-		if err != nil {
+	d := &deployment{client: c, g: g, cmd: cmd, screen: s, flags: f, manifest: m, began: time.Now()}
+	if err := d.nameApp(m.Dir, m.Name); err != nil {
+		return err
+	}
+	return d.run(cmd.Context())
+}
+
+// nameApp finds the application's name where neither a flag nor the environment says it: the folder's link, or another name.
+func (d *deployment) nameApp(dir, name string) error {
+	if d.g.app != "" || os.Getenv("TENLOOM_APP") != "" {
+		return nil
+	}
+	link := target{}
+	if dir != "" {
+		var err error
+		if link, err = readLink(dir); err != nil {
 			return err
 		}
-		c.app = cmp.Or(link.App, m.Name)
 	}
-	d := &deployment{client: c, g: g, cmd: cmd, screen: s, flags: f, manifest: m, began: time.Now()}
-	return d.run(cmd.Context())
+	d.app = cmp.Or(link.App, name)
+	return nil
 }
 
 // step tells people one line of what was done. Programs get the end's document alone.
@@ -113,24 +131,12 @@ func (d *deployment) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	up, err := readUpload(d.manifest)
+	in, err := d.parts(ctx, app)
 	if err != nil {
 		return err
 	}
-	if _, _, err := d.call(ctx, http.MethodPut, app, nil); err != nil {
-		return err
-	}
-	if err := d.setVariables(ctx); err != nil {
-		return err
-	}
-	sent, err := d.upload(ctx, up)
-	if err != nil {
-		return err
-	}
-	d.step("Built", "%s  %s  (uploaded %d of %d, %d already there)", d.app, size(up.bytes), sent, len(up.order), len(up.order)-sent)
-	in := up.request(d.flags.message)
 	if d.flags.dryRun {
-		if _, _, err := d.call(ctx, http.MethodPost, app+"/versions?validate=only", in); err != nil {
+		if _, _, err := d.callWith(ctx, apiRequest{method: http.MethodPost, path: app + "/versions?validate=only", timeout: imageTimeout}, in); err != nil {
 			return err
 		}
 		d.step("Checked", "manifest, imports, limits, channels, variables; nothing was deployed")
@@ -144,6 +150,37 @@ func (d *deployment) run(ctx context.Context) error {
 		return err
 	}
 	return d.golive(ctx, app, v)
+}
+
+// parts gets what the version is made of to where the server finds it, and returns the request that names it.
+func (d *deployment) parts(ctx context.Context, app string) (map[string]any, error) {
+	if strings.HasPrefix(d.flags.from, ociScheme) {
+		if err := d.ready(ctx, app); err != nil {
+			return nil, err
+		}
+		return d.imageRequest()
+	}
+	up, err := readUpload(d.manifest)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.ready(ctx, app); err != nil {
+		return nil, err
+	}
+	sent, err := d.upload(ctx, up)
+	if err != nil {
+		return nil, err
+	}
+	d.step("Built", "%s  %s  (uploaded %d of %d, %d already there)", d.app, size(up.bytes), sent, len(up.order), len(up.order)-sent)
+	return up.request(d.flags.message), nil
+}
+
+// ready makes the application where it is not there, with the variables of the command line.
+func (d *deployment) ready(ctx context.Context, app string) error {
+	if _, _, err := d.call(ctx, http.MethodPut, app, nil); err != nil {
+		return err
+	}
+	return d.setVariables(ctx)
 }
 
 // setVariables sets what the command line names. It stays set whatever becomes of the version.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/tenloom/tenloom/deploy"
 	"github.com/tenloom/tenloom/deploy/api"
 	"github.com/tenloom/tenloom/deploy/manifest"
+	"github.com/tenloom/tenloom/deploy/oci"
 	"github.com/tenloom/tenloom/sandbox"
 	"github.com/tenloom/tenloom/sandbox/outbound"
 	"github.com/tenloom/tenloom/sandbox/spin"
@@ -126,9 +128,14 @@ func openHosted(ctx context.Context, c *configuration, log *slog.Logger) (_ *hos
 	following, stop := context.WithCancel(context.Background())
 	h.following = stop
 	h.follower.Go(func() { h.variables.follow(following) }) // ends with close
+	puller, err := h.puller(c)
+	if err != nil {
+		return nil, err
+	}
 	h.controller = deploy.New(deploy.Config{
 		Store: h.store, Artifacts: h.artifacts, Dir: filepath.Join(h.state, "files"), Log: log,
 		System: h.system, Switch: h.switchTo, Hold: h.scheduler.Hold, Drain: h.scheduler.Settle, Policy: h.setPolicy,
+		Pull: puller.Pull,
 	})
 	return h, nil
 }
@@ -192,6 +199,20 @@ func openArtifacts(ctx context.Context, c *configuration) (a *artifact.Store, er
 		return nil, fmt.Errorf("open artifacts: %w", err)
 	}
 	return a, nil
+}
+
+// puller takes applications from the registries that the operator allows.
+func (h *hosted) puller(c *configuration) (*oci.Puller, error) {
+	p := &oci.Puller{Put: h.artifacts.Put, Credentials: c.text("registries.credentials")}
+	if list := c.list("registries.allowed"); !slices.Equal(list, []string{"none"}) {
+		p.Registries = list
+	}
+	if p.Credentials != "" {
+		if _, err := os.Stat(p.Credentials); err != nil {
+			return nil, fail(exitUsage, "registries.credentials: %w", err)
+		}
+	}
+	return p, nil
 }
 
 // room finds or makes what a tenant's handlers share.

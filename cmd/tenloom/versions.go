@@ -80,8 +80,9 @@ func deploymentsCommand(g *globals) *cobra.Command {
 
 // waitFlags say how long a command waits for what it began.
 type waitFlags struct {
-	wait time.Duration
-	none bool
+	wait    time.Duration
+	none    bool
+	timeout time.Duration // of one request; default callTimeout
 }
 
 func (f *waitFlags) add(cmd *cobra.Command) {
@@ -95,7 +96,7 @@ const operationPatience = 20 * time.Second
 // begin posts something that goes on as an operation and waits for its end. made says what it came to: the same document with the operation's
 // end in it. Still pending after the wait is exitPending.
 func (f waitFlags) begin(ctx context.Context, c *client, path string, in any, header map[string]string, made any) (doc []byte, err error) {
-	r := apiRequest{method: http.MethodPost, path: path, header: map[string]string{}}
+	r := apiRequest{method: http.MethodPost, path: path, header: map[string]string{}, timeout: f.timeout}
 	for name, value := range header {
 		r.header[name] = value
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tenloom/tenloom/deploy"
 	"github.com/tenloom/tenloom/deploy/api"
+	"github.com/tenloom/tenloom/deploy/oci"
 	"github.com/tenloom/tenloom/scheduler"
 	"github.com/tenloom/tenloom/telemetry"
 	"github.com/tenloom/tenloom/tenants"
@@ -32,6 +33,7 @@ type house struct {
 	blobs  *artifact.Store
 	deploy *deploy.Controller
 	tail   *telemetry.Tail
+	pull   func(ctx context.Context, reference string, most int64) (oci.App, error) // may be set before the first call
 	tokens map[string]string // by who: operator, viewer, deployer, owner, app (an owner's, bound to mailer), reader (scope *.read), stranger (owner of other)
 	log    *bytes.Buffer
 	api    http.Handler
@@ -61,12 +63,14 @@ func build(t testing.TB, change ...func(*api.Config)) *house {
 		}
 	})
 	h.blobs = artifact.Memory()
+	h.pull = (&oci.Puller{Put: h.blobs.Put}).Pull
 	h.tail = telemetry.NewTail(0, 0)
 	h.deploy = deploy.New(deploy.Config{
 		Store: h.store, Artifacts: h.blobs, Dir: t.TempDir(), System: h.system, Switch: h.apply,
 		Hold:   func(context.Context, tenants.EndpointID, []tenants.Target) (func(), error) { return func() {}, nil },
 		Drain:  func(context.Context) error { return nil },
 		Policy: h.scheduler.SetPolicy,
+		Pull:   func(ctx context.Context, reference string, most int64) (oci.App, error) { return h.pull(ctx, reference, most) },
 	})
 	if _, err := h.deploy.Start(t.Context()); err != nil {
 		t.Fatal(err)

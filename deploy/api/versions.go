@@ -44,8 +44,14 @@ type versionRequest struct {
 	Manifest   string                                    `json:"manifest"`
 	Components map[tenants.ComponentID]string            `json:"components"`
 	Files      map[tenants.ComponentID]map[string]string `json:"files"`
+	Source     *sourceRequest                            `json:"source"`
 	Message    string                                    `json:"message"`
 	Git        *gitRequest                               `json:"git"`
+}
+
+// sourceRequest names where the parts are, in place of components and files.
+type sourceRequest struct {
+	OCI string `json:"oci"` // host/name@sha256:...
 }
 
 type gitRequest struct {
@@ -56,6 +62,9 @@ type gitRequest struct {
 
 func (in versionRequest) source() deploy.VersionSource {
 	s := deploy.VersionSource{Manifest: in.Manifest, Components: in.Components, Files: in.Files, Message: in.Message}
+	if in.Source != nil {
+		s.OCI = in.Source.OCI
+	}
 	if in.Git != nil {
 		s.Git = &tenants.Git{SHA: in.Git.SHA, Ref: in.Git.Ref, Dirty: in.Git.Dirty}
 	}
@@ -73,7 +82,7 @@ type validAnswer struct {
 	Version tenants.Version `json:"version"` // as it would be
 }
 
-// createVersion makes a version of JSON that names artifacts, or of one form that has everything. It goes on as an operation; Prefer: wait holds
+// createVersion makes a version of JSON that names artifacts or an image in a registry, or of one form that has everything. It goes on as an operation; Prefer: wait holds
 // the answer for its end. With ?validate=only nothing is kept.
 func (s *server) createVersion(c *call) error {
 	only := c.q.Get("validate")
@@ -86,6 +95,15 @@ func (s *server) createVersion(c *call) error {
 	}
 	if err := c.ownsAll(in); err != nil {
 		return err
+	}
+	if in.Source != nil {
+		if in.Source.OCI == "" {
+			return invalid(fault{Pointer: "/source/oci", Code: "missing", Detail: "names an image: host/name@sha256:..."})
+		}
+		if err := s.uploads.take(); err != nil { // what a registry gives is an upload too
+			return err
+		}
+		defer s.uploads.leave()
 	}
 	t, a := c.tenant.Value.ID, c.app.Value.Name
 	if only != "" {
@@ -195,6 +213,7 @@ var deployStatus = map[deploy.ProblemCode]struct {
 	deploy.InvalidRequest:   {http.StatusBadRequest, "Bad request"},
 	deploy.DeployRefused:    {http.StatusUnprocessableEntity, "Deploy refused"},
 	deploy.TooLarge:         {http.StatusRequestEntityTooLarge, "Too large"},
+	deploy.NotPulled:        {http.StatusUnprocessableEntity, "Not taken from the registry"},
 	deploy.ArtifactMissing:  {http.StatusUnprocessableEntity, "Upload first"},
 	deploy.VersionNotReady:  {http.StatusConflict, "The version is not ready"},
 	deploy.DeployInProgress: {http.StatusConflict, "Another deployment goes on"},

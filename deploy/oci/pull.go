@@ -17,6 +17,8 @@ import (
 	"oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/credentials"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/tenloom/tenloom/tenants"
 )
@@ -37,11 +39,17 @@ const (
 	maxLayers   = 500     // as Spin makes at most
 )
 
+// DefaultTimeout is how long one pull may take.
+const DefaultTimeout = 2 * time.Minute
+
 // Puller takes applications from registries.
 type Puller struct {
 	Registries []string      // host or host:port of those that may be named; none: none
 	Client     *http.Client  // default: http.DefaultClient
-	Timeout    time.Duration // of one pull; default 2 min
+	Timeout    time.Duration // of one pull; default DefaultTimeout
+	// Credentials is a file such as docker's config.json, with its "auths", "credHelpers" and "credsStore"; it is read at each pull. A registry
+	// that it does not name, and each where it is "", is read as nobody. What may be read with them, every caller may read who knows a digest.
+	Credentials string
 	// Put stores what has a digest and at most so many bytes.
 	Put func(ctx context.Context, digest string, from io.Reader, most int64) (int64, error)
 }
@@ -75,7 +83,7 @@ func problem(next, format string, args ...any) *Error {
 func (p *Puller) Pull(ctx context.Context, reference string, most int64) (App, error) {
 	timeout := p.Timeout
 	if timeout == 0 {
-		timeout = 2 * time.Minute
+		timeout = DefaultTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -115,8 +123,16 @@ func (p *Puller) open(reference string, most int64) (*fetch, error) {
 	if client == nil {
 		client = http.DefaultClient
 	}
+	login := &auth.Client{Client: client, Cache: auth.NewCache(), Header: http.Header{"User-Agent": {"tenloom"}}}
+	if p.Credentials != "" {
+		kept, err := credentials.NewStore(p.Credentials, credentials.StoreOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("read credentials of registries: %w", err)
+		}
+		login.Credential = credentials.Credential(kept)
+	}
 	from := &remote.Repository{
-		Client:    &auth.Client{Client: client, Cache: auth.NewCache(), Header: http.Header{"User-Agent": {"tenloom"}}},
+		Client:    login,
 		Reference: r, PlainHTTP: loopback(r.Registry), MaxMetadataBytes: maxDocument,
 	}
 	return &fetch{puller: p, from: from, digest: r.Reference, left: most, layers: map[string]ocispec.Descriptor{}, stored: map[string]bool{}}, nil
@@ -166,6 +182,11 @@ func (f *fetch) cncf(ctx context.Context, m ocispec.Manifest) (App, error) {
 
 // unreachable says why a registry did not give something.
 func unreachable(what string, err error) error {
+	var answer *errcode.ErrorResponse
+	refused := errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden)
+	if refused || errors.Is(err, auth.ErrBasicCredentialNotFound) {
+		return problem("make it public, ask the operator for a login there, or upload the components", "the registry does not let tenloom read %s", what)
+	}
 	if errors.Is(err, errdef.ErrNotFound) {
 		return problem("look at the name and the digest; what is private cannot be read from here", "%s is not there", what)
 	}
