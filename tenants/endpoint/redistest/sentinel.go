@@ -238,10 +238,7 @@ func (s *Sentinel) Failover() (master, former *Server) {
 func (s *Sentinel) Demote() (master, former *Server) {
 	s.t.Helper()
 	former = s.Master()
-	until(s.t, "a failover may begin", func() error {
-		_, err := s.Sentinels[0].try("SENTINEL", "FAILOVER", s.Name)
-		return err // INPROG, NOGOODSLAVE: a moment later
-	})
+	until(s.t, "a Sentinel names another master", func() error { return s.push(former) })
 	master = s.elected(former)
 	until(s.t, "the former master is a replica", func() error {
 		reply, err := former.try("ROLE")
@@ -253,6 +250,24 @@ func (s *Sentinel) Demote() (master, former *Server) {
 	})
 	s.settled()
 	return master, former
+}
+
+// push has the first Sentinel begin a failover, unless one is under way there; it is nil once that Sentinel names another master. A failover that it
+// has taken on ends without a change where it has not heard from a replica lately, so that it must be asked again.
+func (s *Sentinel) push(former *Server) error {
+	facts, err := s.Sentinels[0].facts(s.Name)
+	if err != nil {
+		return err
+	}
+	if net.JoinHostPort(facts["ip"], facts["port"]) != former.Addr {
+		return nil
+	}
+	if !strings.Contains(facts["flags"], "failover_in_progress") {
+		if _, err := s.Sentinels[0].try("SENTINEL", "FAILOVER", s.Name); err != nil {
+			return err // NOGOODSLAVE: a moment later
+		}
+	}
+	return fmt.Errorf("the Sentinel's state is %s; its log:\n%s", facts["flags"], s.Sentinels[0].run.log())
 }
 
 func (s *Sentinel) elected(former *Server) (master *Server) {
