@@ -456,7 +456,7 @@ func (h *hosted) gap(g scheduler.Gap) {
 // Artifacts that no version names are removed when they are a day old: until then an upload may wait for its version.
 const (
 	collectEvery = time.Hour
-	uploadAge    = 24 * time.Hour
+	uploadAge    = store.RememberedFor
 )
 
 // collect removes them again and again, until ctx ends.
@@ -468,6 +468,9 @@ func (h *hosted) collect(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
+			if _, err := h.store.Forget(ctx, now); err != nil && ctx.Err() == nil {
+				h.log.Warn("uploads and answers of yesterday were not forgotten", "cause", err)
+			}
 			done, err := h.artifacts.Collect(ctx, now.Add(-uploadAge), h.controller.NamedArtifacts)
 			switch {
 			case err != nil && ctx.Err() == nil:

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/tenloom/tenloom/tenants"
@@ -16,40 +16,26 @@ import (
 // Bounds of uploads.
 const (
 	maxUploads  = 64               // at once
-	maxClaims   = 100_000          // remembered; at the bound the oldest is forgotten, and its owner uploads again
 	uploadPause = 30 * time.Second // between two parts of a body that arrive
 	uploadTime  = 15 * time.Minute // of one upload
 )
 
-// claims remember which tenant uploaded what. Artifacts are shared by digest; without this a tenant could find out, and even run, what another
-// has.
-type claims struct {
-	mu   sync.Mutex
-	have lru[claim, struct{}]
+// claim notes that the path's tenant uploaded artifacts. They are shared by digest; without this a tenant could find out, and even run, what
+// another has.
+func (c *call) claim(digests ...string) error {
+	for some := range slices.Chunk(digests, store.MaxClaims) {
+		_, err := c.s.Store.Update(c.ctx(), func(tx *store.Tx) error { return tx.Claim(c.ctx(), c.tenant.Value.ID, c.now, some...) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-type claim struct {
-	tenant tenants.ID
-	digest string
-}
-
-func (k *claims) add(t tenants.ID, digest string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.have.put(claim{t, digest}, struct{}{})
-}
-
-func (k *claims) has(t tenants.ID, digest string) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	_, ok := k.have.get(claim{t, digest})
-	return ok
-}
-
-// owns tells whether the path's tenant uploaded an artifact since the process began, or the path's app has a version of it.
+// owns tells whether the path's tenant uploaded an artifact lately, or the path's app has a version of it.
 func (c *call) owns(digest string) (bool, error) {
-	if c.s.claims.has(c.tenant.Value.ID, digest) {
-		return true, nil
+	if ok, err := c.s.Store.Claimed(c.ctx(), c.tenant.Value.ID, digest, c.now); ok || err != nil {
+		return ok, err
 	}
 	for q := (store.Query{Limit: store.MaxPage}); ; {
 		p, err := c.s.Store.Versions(c.ctx(), c.tenant.Value.ID, c.app.Value.Name, q)
@@ -120,7 +106,9 @@ func (s *server) putBlob(c *call) error {
 	if err != nil {
 		return uploadProblem(err, most)
 	}
-	s.claims.add(c.tenant.Value.ID, digest)
+	if err := c.claim(digest); err != nil {
+		return err
+	}
 	return c.json(http.StatusCreated, blobAnswer{digest, n})
 }
 

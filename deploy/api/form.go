@@ -24,6 +24,7 @@ type form struct {
 	in   versionRequest
 	left int64 // bytes that artifacts may still have
 	seen map[string]bool
+	kept []string // digests of artifacts; at most maxParts
 }
 
 // readForm reads a version that comes as one form, so that curl alone can deploy:
@@ -45,7 +46,7 @@ func (s *server) readForm(c *call, boundary string) (versionRequest, error) {
 	for range maxParts {
 		part, err := parts.NextRawPart()
 		if err == io.EOF {
-			return f.in, nil
+			return f.in, c.claim(f.kept...)
 		}
 		if err == nil {
 			err = f.part(part)
@@ -146,6 +147,6 @@ func (f *form) keep(p *multipart.Part) (digest string, err error) {
 	if _, err := f.s.Artifacts.Put(f.c.ctx(), digest, tmp, n); err != nil {
 		return "", err
 	}
-	f.s.claims.add(f.c.tenant.Value.ID, digest)
+	f.kept = append(f.kept, digest)
 	return digest, nil
 }

@@ -34,7 +34,7 @@ type house struct {
 	deploy *deploy.Controller
 	tail   *telemetry.Tail
 	pull   func(ctx context.Context, reference string, most int64) (oci.App, error) // may be set before the first call
-	tokens map[string]string // by who: operator, viewer, deployer, owner, app (an owner's, bound to mailer), reader (scope *.read), stranger (owner of other)
+	tokens map[string]string                                                        // by who: operator, viewer, deployer, owner, app (an owner's, bound to mailer), reader (scope *.read), stranger (owner of other)
 	log    *bytes.Buffer
 	api    http.Handler
 	from   int // the last caller's address
@@ -70,7 +70,9 @@ func build(t testing.TB, change ...func(*api.Config)) *house {
 		Hold:   func(context.Context, tenants.EndpointID, []tenants.Target) (func(), error) { return func() {}, nil },
 		Drain:  func(context.Context) error { return nil },
 		Policy: h.scheduler.SetPolicy,
-		Pull:   func(ctx context.Context, reference string, most int64) (oci.App, error) { return h.pull(ctx, reference, most) },
+		Pull: func(ctx context.Context, reference string, most int64) (oci.App, error) {
+			return h.pull(ctx, reference, most)
+		},
 	})
 	if _, err := h.deploy.Start(t.Context()); err != nil {
 		t.Fatal(err)

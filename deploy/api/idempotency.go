@@ -2,15 +2,14 @@ package api
 
 import (
 	"bytes"
-	"container/list"
 	"crypto/sha256"
 	"hash"
 	"io"
 	"maps"
 	"net/http"
 	"strings"
-	"sync"
-	"time"
+
+	"github.com/tenloom/tenloom/tenants/store"
 )
 
 const (
@@ -18,93 +17,30 @@ const (
 	replayedHeader = "Idempotent-Replayed"
 )
 
-// Bounds of what is remembered of requests with an Idempotency-Key.
+// Bounds of requests with an Idempotency-Key.
 const (
-	rememberFor    = 24 * time.Hour
-	maxRemembered  = 10_000    // requests; at the bound the oldest that has ended is forgotten
-	maxKept        = 32 << 20  // bytes of answers together; likewise
-	maxAnswerKept  = 256 << 10 // bytes of one answer; a longer one is not kept, and its key is refused until it is forgotten
-	maxKey         = 255       // bytes
-	maxRunningKeys = 1_000     // requests with a key that run at once
+	maxAnswerKept  = store.MaxAnswer // bytes of one answer; a longer one is not kept, and its key is refused until it is forgotten
+	maxKey         = 255             // bytes
+	maxRunningKeys = 1_000           // requests with a key that run at once
 )
 
-// replays remember the first answer to each Idempotency-Key of each caller, so that a request that is sent again is not done again. They live as
-// long as the process; what the answers made has names, digests and revisions of its own, by which a repetition after a restart is found.
-type replays struct {
-	mu      sync.Mutex
-	byKey   map[string]*list.Element
-	order   *list.List // of *replay, oldest first
-	bytes   int
-	running int
+// answers remember the first answer to each Idempotency-Key of each caller for store.RememberedFor, so that a request that is sent again is not
+// done again.
+type answers interface {
+	// begin returns what is known of a key, or notes that it is being done and returns nil; then end is called.
+	begin(c *call, key string) (*replay, error)
+	// end keeps an answer, or, with nil, forgets the key, because the request may be tried again.
+	end(c *call, key string, keep *replay)
 }
 
 // replay is what is known of one key.
 type replay struct {
-	key    string
-	since  time.Time
 	done   bool
 	lost   bool // the answer was too long to keep
 	sum    [sha256.Size]byte
 	status int
 	header http.Header
 	body   []byte
-}
-
-func newReplays() *replays { return &replays{byKey: map[string]*list.Element{}, order: list.New()} }
-
-// begin returns what is known of a key, or notes that it is being done and returns nil.
-func (p *replays) begin(key string, now time.Time) (*replay, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.forget(now)
-	if e := p.byKey[key]; e != nil {
-		r := *e.Value.(*replay)
-		return &r, nil
-	}
-	if p.running >= maxRunningKeys {
-		return nil, tooMany()
-	}
-	p.running++
-	p.byKey[key] = p.order.PushBack(&replay{key: key, since: now})
-	return nil, nil
-}
-
-// forget drops what is too old, and what is over the bounds.
-func (p *replays) forget(now time.Time) {
-	var next *list.Element
-	for e := p.order.Front(); e != nil; e = next {
-		next = e.Next()
-		r := e.Value.(*replay)
-		old := now.Sub(r.since) >= rememberFor
-		if !old && p.order.Len() < maxRemembered && p.bytes <= maxKept {
-			return
-		}
-		if r.done {
-			p.drop(e)
-		}
-	}
-}
-
-func (p *replays) drop(e *list.Element) {
-	r := e.Value.(*replay)
-	p.order.Remove(e)
-	delete(p.byKey, r.key)
-	p.bytes -= len(r.body)
-}
-
-// end keeps an answer, or forgets the key where the request may be tried again.
-func (p *replays) end(key string, keep *replay) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.running--
-	e := p.byKey[key]
-	if keep == nil {
-		p.drop(e)
-		return
-	}
-	keep.key, keep.since, keep.done = key, e.Value.(*replay).since, true
-	e.Value = keep
-	p.bytes += len(keep.body)
 }
 
 // once does a request with an Idempotency-Key, unless it was done before.
@@ -114,7 +50,7 @@ func (s *server) once(c *call, rt *route) error {
 		return badRequest("invalid_idempotency_key", "an Idempotency-Key has 1 to 255 printable ASCII characters", "Use a random one, such as a UUID.")
 	}
 	key = c.who.Subject + "\n" + c.r.URL.EscapedPath() + "?" + c.r.URL.RawQuery + "\n" + key
-	known, err := s.replays.begin(key, c.now)
+	known, err := s.answers.begin(c, key)
 	switch {
 	case err != nil:
 		return err
@@ -122,7 +58,7 @@ func (s *server) once(c *call, rt *route) error {
 		return c.replay(known)
 	}
 	var kept *replay
-	defer func() { s.replays.end(key, kept) }() // also where the handler panics
+	defer func() { s.answers.end(c, key, kept) }() // also where the handler panics
 	sum := sha256.New()
 	body := c.r.Body
 	read := &summed{ReadCloser: body, sum: sum}
@@ -140,7 +76,7 @@ func (s *server) once(c *call, rt *route) error {
 	if repeatable(record.status) || !read.whole {
 		return nil
 	}
-	kept = &replay{lost: record.over, status: record.status, header: keptHeader(c.w.Header()), body: record.body.Bytes()}
+	kept = &replay{done: true, lost: record.over, status: record.status, header: keptHeader(c.w.Header()), body: record.body.Bytes()}
 	if inner.hide != nil {
 		kept.body = inner.hide
 	}

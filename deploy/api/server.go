@@ -85,20 +85,23 @@ type server struct {
 	streams    places
 	testing    places
 	attempts   *attempts
-	replays    *replays
+	answers    answers
 	rates      rates
 	sessions   sessions
 	uploads    places
-	claims     claims
 	epoch      string // of this process, in the ids of log lines
 }
 
 func newServer(c Config) *server {
+	var remembered answers = newReplays()
+	if c.Store != nil {
+		remembered = newKept(c.Store, c.Log)
+	}
 	return &server{
 		Config: c, publishing: make(places, maxPublishing), streams: make(places, maxStreams), testing: make(places, maxTesting),
-		attempts: newAttempts(), replays: newReplays(), rates: rates{quota: map[tenants.ID]*tenants.Quota{}},
+		attempts: newAttempts(), answers: remembered, rates: rates{quota: map[tenants.ID]*tenants.Quota{}},
 		sessions: sessions{open: map[tenants.TokenID]map[*call]context.CancelCauseFunc{}},
-		uploads:  make(places, maxUploads), claims: claims{have: newLRU[claim, struct{}](maxClaims)}, epoch: strconv.FormatInt(time.Now().UnixMilli(), 36),
+		uploads:  make(places, maxUploads), epoch: strconv.FormatInt(time.Now().UnixMilli(), 36),
 	}
 }
 

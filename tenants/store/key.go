@@ -10,7 +10,7 @@ import (
 // All keys are made here. Names are DNS labels and ids are of letters, digits and "_", so "/" parts them safely; subjects are escaped.
 //
 //	c/<noun>/...   what is configured; Watch tells changes of these
-//	l/<noun>/...   what goes on by itself: audit, operations
+//	l/<noun>/...   what goes on by itself: audit, operations, uploads and answers
 //	x/<noun>/...   index: from an id, digest or hash to where the record is
 //	m/...          about the store itself
 const (

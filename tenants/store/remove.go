@@ -75,6 +75,7 @@ func (s *Store) DeleteTenant(ctx context.Context, t tenants.ID, first func(tx *T
 		keyToken(t, ""), keyMember(t, ""), keyOperation(t, ""), // those with an index of their own first
 		"c/connection/" + place, "c/variable/" + place, "c/secret/" + place, "c/deployment/" + place, "c/version/" + place, "c/app/" + place,
 		"x/app/" + place, "x/version/" + place, "x/digest/" + place,
+		uploads.prefix(t), uploads.index(t, ""), answers.prefix(t), answers.index(t, ""),
 	} {
 		if err := s.clear(ctx, prefix); err != nil {
 			return fmt.Errorf("remove %s: %w", tenantNamed(t), err)

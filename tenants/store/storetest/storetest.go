@@ -25,7 +25,7 @@ func Run(t *testing.T, open Open) {
 		test func(t *testing.T, open Open)
 	}{
 		{"Names", testNames}, {"Together", testTogether}, {"Refuses", testRefuses}, {"ETags", testETags}, {"Pages", testPages},
-		{"Tokens", testTokens}, {"Versions", testVersions}, {"TwoDeploys", testTwoDeploys}, {"Removal", testRemoval}, {"Watch", testWatch},
+		{"Tokens", testTokens}, {"Versions", testVersions}, {"TwoDeploys", testTwoDeploys}, {"Uploads", testUploads}, {"Answers", testAnswers}, {"Removal", testRemoval}, {"Watch", testWatch},
 		{"Audit", testAudit}, {"AuditHammer", testAuditHammer}, {"Backup", testBackup}, {"BackupDamaged", testBackupDamaged}, {"OpenRefuses", testOpenRefuses},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open) })
@@ -469,6 +469,7 @@ func testRemoval(t *testing.T, open Open) {
 			_, _, err := tx.CreateVersion(ctx, v)
 			return errors.Join(err,
 				tx.PutVariable(ctx, tenants.Variable{Tenant: "gone", App: a.Name, Name: "x"}),
+				tx.Claim(ctx, "gone", now, digest(i)),
 				tx.PutMember(ctx, tenants.Member{Tenant: "gone", Subject: fmt.Sprintf("m%d", i), Role: tenants.Owner}),
 				tx.CreateOperation(ctx, tenants.Operation{ID: tenants.NewID[tenants.OperationID](now), Tenant: "gone", Kind: "x", By: "ann", State: tenants.OperationRunning}),
 				tx.CreateToken(ctx, tenants.Token{ID: tenants.NewID[tenants.TokenID](now), Tenant: "gone", Role: tenants.Viewer, Name: "t", Hash: text.Hash(), Created: now, Expires: now.Add(1)}))
