@@ -226,7 +226,9 @@ func (s *Scheduler) retire(owner *tenantQueue, gone []*triggerQueue) {
 	}
 	s.queue.mu.Unlock()
 	var rec telemetry.Record
+	var given stock
 	for _, a := range dropped {
-		s.refuse(&rec, a, now)
+		s.refuse(&rec, &given, a, now)
 	}
+	given.empty()
 }

@@ -100,9 +100,11 @@ func (s *Scheduler) abandon() {
 	s.mu.Unlock()
 	s.stopWork()
 	var rec telemetry.Record
+	var given stock
 	for _, a := range dropped {
-		s.refuse(&rec, a, now)
+		s.refuse(&rec, &given, a, now)
 	}
+	given.empty()
 }
 
 // unfinishedOf is where what is left of a trigger is counted while the queue is stopping.

@@ -58,7 +58,7 @@ func (s *Scheduler) enqueue(in *reader, arrivals []arrival, at time.Time) {
 	s.queue.mu.Unlock()
 	s.submit(w)
 	for _, a := range refused {
-		s.refuse(&in.record, a, at)
+		s.refuse(&in.record, &in.stock, a, at)
 	}
 	clear(arrivals) // the reader keeps no message alive
 }
@@ -67,9 +67,9 @@ func (s *Scheduler) enqueue(in *reader, arrivals []arrival, at time.Time) {
 func (s *Scheduler) message(in *reader, r *route, f *frame, at time.Time) *Message {
 	var m *Message
 	if f.kind == 'p' {
-		m = newMessage(f, "", r.name, at, len(r.triggers))
+		m = in.stock.newMessage(f, "", r.name, at, len(r.triggers))
 	} else {
-		m = newMessage(f, r.name, "", at, len(r.triggers))
+		m = in.stock.newMessage(f, r.name, "", at, len(r.triggers))
 	}
 	if s.follows.some.Load() {
 		m.follow = s.follows.claim(in.index, r, f)

@@ -57,7 +57,7 @@ func end(r *run) {
 }
 
 func waitingMessage(name string, size int, at time.Time) *Message {
-	m := newMessage(&frame{channel: []byte(name), payload: make([]byte, size)}, "", "p", at, 1)
+	m := new(stock).newMessage(&frame{channel: []byte(name), payload: make([]byte, size)}, "", "p", at, 1)
 	return m
 }
 

@@ -73,6 +73,7 @@ type reader struct {
 	arrivals []arrival
 	record   telemetry.Record
 	ids      tenants.Sequence // the reader's alone
+	stock    stock
 }
 
 // New makes a Scheduler. It does nothing until it is given endpoints and triggers; Shutdown ends it.

@@ -39,6 +39,7 @@ type worker struct {
 	delivery Delivery
 	record   telemetry.Record
 	ids      tenants.Sequence
+	stock    stock
 	session  Session  // of the run; nil before its first delivery
 	opened   *version // what session belongs to
 	task     func()   // w.work, made once so that a submit allocates nothing
@@ -104,6 +105,7 @@ func (w *worker) forget() {
 	clear(w.run.messages[:cap(w.run.messages)])
 	clear(w.run.expired[:cap(w.run.expired)])
 	w.delivery, w.record = Delivery{}, telemetry.Record{}
+	w.stock.empty()
 }
 
 // handle ends the deliveries of the run, until its handler turns slow or somebody else takes the rest.
@@ -111,7 +113,7 @@ func (w *worker) handle() {
 	r := &w.run
 	w.now = time.Now()
 	for _, m := range r.expired {
-		w.s.refuse(&w.record, arrival{trigger: r.trigger, message: m, outcome: tenants.Expired}, w.now)
+		w.s.refuse(&w.record, &w.stock, arrival{trigger: r.trigger, message: m, outcome: tenants.Expired}, w.now)
 	}
 	for r.took <= overrun && !r.timedOut {
 		m := r.claim()
@@ -158,7 +160,7 @@ func (w *worker) invoke(t *triggerQueue, m *Message) {
 		Waited: began.Sub(m.Received), Ran: ran, Outcome: result.Outcome, Err: result.Err, Awaited: m.follow != nil,
 		Output: result.Output, Truncated: result.Truncated, Memory: result.Memory, Fuel: result.Fuel,
 	}
-	w.s.end(&w.record, t, m)
+	w.s.end(&w.record, &w.stock, t, m)
 }
 
 // watch has the watchdog look once a run that is on its way has lasted too long. The caller holds the queue's lock. A worker that looks for
@@ -205,20 +207,20 @@ const (
 )
 
 // refuse ends a delivery that never reached a handler.
-func (s *Scheduler) refuse(rec *telemetry.Record, a arrival, now time.Time) {
+func (s *Scheduler) refuse(rec *telemetry.Record, to *stock, a arrival, now time.Time) {
 	*rec = telemetry.Record{
 		Trigger: a.trigger.version.Load().public, Message: a.message.ID, Bytes: len(a.message.Payload()), Received: a.message.Received,
 		Waited: now.Sub(a.message.Received), Outcome: a.outcome, Reason: a.reason,
 	}
-	s.end(rec, a.trigger, a.message)
+	s.end(rec, to, a.trigger, a.message)
 }
 
 // end is where every Delivery ends, once.
-func (s *Scheduler) end(rec *telemetry.Record, t *triggerQueue, m *Message) {
+func (s *Scheduler) end(rec *telemetry.Record, to *stock, t *triggerQueue, m *Message) {
 	rec.Channel = m.buf[:m.at]
 	t.tenant.account.Record(rec)
 	if m.follow != nil {
 		m.follow.end(rec)
 	}
-	m.release()
+	m.release(to)
 }
