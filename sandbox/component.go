@@ -16,6 +16,7 @@ import (
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/tenloom/tenloom/sandbox/spin"
+	"github.com/tenloom/tenloom/telemetry"
 	"github.com/tenloom/tenloom/tenants"
 )
 
@@ -133,6 +134,10 @@ type Result struct {
 	Truncated     int64           // bytes of output lost to Binding.Output
 	Memory        uint64          // bytes of linear memory, at its largest
 	Fuel          uint64          // units used
+	Instance      telemetry.Instance
+	Started       time.Duration  // until a new instance was there
+	Calls         []spin.Outcall // out of the sandbox, the first of them; valid until the next message
+	Called        spin.Totals    // all of them
 }
 
 // Invoke runs the component on one message, in an instance that no message has touched. It returns when the guest has ended, at the latest
@@ -296,7 +301,8 @@ func (i *instance) live(use func(*instance) error) error {
 		return errInterrupted
 	}
 	if i.module == nil {
-		if err := i.start(); err != nil {
+		err := i.start()
+		if i.started = time.Since(i.used); err != nil {
 			return err
 		}
 	}

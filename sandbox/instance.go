@@ -47,6 +47,7 @@ type instance struct {
 	ctx        context.Context   // what the guest is called with: invocation and call
 	session    *Session          // that uses it; nil in the pool
 	fuel       api.MutableGlobal // nil where the module is not metered
+	started    time.Duration     // that its start took, in the invocation that made it
 	given      int64             // units of fuel in this invocation
 
 	born     time.Time     // when it was made
@@ -155,6 +156,18 @@ func (i *instance) boot() error {
 
 // errAnswer is a handler's answer that is not ok.
 var errAnswer = errors.New("handler returned an error")
+
+// how tells what a message found, and how long it waited for it.
+func (i *instance) how() (telemetry.Instance, time.Duration) {
+	switch started := i.started; {
+	case started > 0:
+		i.started = 0
+		return telemetry.Cold, started
+	case i.component.binding.Reuse:
+		return telemetry.Warm, 0
+	}
+	return telemetry.Reset, 0
+}
 
 // handle gives the guest one message. The result is two bytes wherever the guest points: 00 is ok; 01 is an error whose code is the second
 // byte, where 01 00, "error: success", is what the Go SDK up to 2 answers when all went well.

@@ -121,6 +121,8 @@ func (s *Session) use(ctx context.Context, call Call, to func(*instance) error) 
 	err := i.run(to)
 	s.charge()
 	r := Result{Output: i.kept.bytes, Truncated: i.stdout.truncated + i.stderr.truncated, Memory: i.memory.peak, Fuel: i.burnt()}
+	r.Instance, r.Started = i.how()
+	r.Calls, r.Called = i.call.Outcalls()
 	sound := err == nil
 	if err != nil {
 		f := c.failure(ctx, i, err)

@@ -92,7 +92,7 @@ func (s *Scheduler) gap(ep *endpoint, g Gap, targets []tenants.Target) {
 	var last tenants.ID
 	for i, c := range g.Concerns {
 		if i == 0 || c.Tenant != last {
-			s.config.Recorder.Account(c.Tenant).Gap()
+			s.config.Recorder.Account(c.Tenant).Gap(g.Until.Sub(g.Since))
 		}
 		last = c.Tenant
 	}

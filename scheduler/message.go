@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tenloom/tenloom/telemetry"
 	"github.com/tenloom/tenloom/tenants"
 )
 
@@ -77,12 +78,13 @@ type Delivery struct {
 	Trigger    *tenants.Trigger
 	Invocation tenants.InvocationID
 	Began      time.Time // the present
-	KeepOutput int       // bytes of output that somebody waits for; the Invoker may keep less
+	Trace      telemetry.Trace
+	KeepOutput int // bytes of output that somebody waits for; the Invoker may keep less
 }
 
 // Attribute answers the names under which a guest may ask about the message it got: tenloom_channel, tenloom_pattern, tenloom_message_id,
-// tenloom_attempt and tenloom_traceparent. Redis' pub/sub carries no trace context and no attempts, so the last is always "" and the one
-// before it always "1".
+// tenloom_attempt and tenloom_traceparent. Redis' pub/sub knows no attempts, so that one is always "1". The last is the span of this delivery
+// where deliveries are traced, else what the payload carries as a CloudEvents envelope, else "".
 func (d *Delivery) Attribute(name string) (string, bool) {
 	switch name {
 	case "tenloom_channel":
@@ -94,7 +96,21 @@ func (d *Delivery) Attribute(name string) (string, bool) {
 	case "tenloom_attempt":
 		return "1", true
 	case "tenloom_traceparent":
-		return "", true
+		return d.traceparent(), true
 	}
 	return "", false
+}
+
+func (d *Delivery) traceparent() string {
+	if d.Trace.On() {
+		return d.Trace.Traceparent(d.Trace.Span)
+	}
+	text, ok := telemetry.FindTraceparent(d.Payload())
+	if !ok {
+		return ""
+	}
+	if _, ok := telemetry.ParseTraceparent(text); !ok {
+		return ""
+	}
+	return string(text)
 }

@@ -30,6 +30,14 @@ type Result struct {
 	Truncated int64           // bytes of output that were cut
 	Memory    uint64          // peak of linear memory, bytes
 	Fuel      uint64          // units of fuel that the guest used
+
+	Instance    telemetry.Instance // what the handler ran in
+	Started     time.Duration      // until a new one was there
+	Calls       []telemetry.Call   // the first that it made out of the sandbox; valid until the next Invoke
+	CallsMade   [telemetry.Systems]int32
+	CallsFailed int32
+	Sent        int64 // bytes through them
+	Replied     int64 // bytes of their answers
 }
 
 // worker is a slot: one goroutine of the pool uses it at a time, from the moment there is work until there is none for it.
@@ -150,6 +158,7 @@ func (w *worker) invoke(t *triggerQueue, m *Message) {
 	if m.follow != nil {
 		d.KeepOutput = keepFollowed
 	}
+	d.Trace = w.s.config.Recorder.Begin(m.Payload())
 	result := w.open(v).Invoke(w.s.work, d)
 	ran := time.Since(began)
 	w.now = began.Add(ran)
@@ -159,6 +168,8 @@ func (w *worker) invoke(t *triggerQueue, m *Message) {
 		Trigger: d.Trigger, Message: m.ID, Invocation: d.Invocation, Bytes: len(m.Payload()), Received: m.Received,
 		Waited: began.Sub(m.Received), Ran: ran, Outcome: result.Outcome, Err: result.Err, Awaited: m.follow != nil,
 		Output: result.Output, Truncated: result.Truncated, Memory: result.Memory, Fuel: result.Fuel,
+		Instance: result.Instance, Started: result.Started, Calls: result.Calls, CallsMade: result.CallsMade, CallsFailed: result.CallsFailed,
+		Sent: result.Sent, Replied: result.Replied, Trace: d.Trace,
 	}
 	w.s.end(&w.record, &w.stock, t, m)
 }
@@ -211,6 +222,7 @@ func (s *Scheduler) refuse(rec *telemetry.Record, to *stock, a arrival, now time
 	*rec = telemetry.Record{
 		Trigger: a.trigger.version.Load().public, Message: a.message.ID, Bytes: len(a.message.Payload()), Received: a.message.Received,
 		Waited: now.Sub(a.message.Received), Outcome: a.outcome, Reason: a.reason,
+		Trace: s.config.Recorder.Begin(a.message.Payload()),
 	}
 	s.end(rec, to, a.trigger, a.message)
 }

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -69,7 +70,7 @@ func (h *History) add(rec *Record) {
 	e.name = copy(e.channel[:], rec.Channel)
 	e.cut = copy(e.output[:], rec.Output)
 	e.rec.Truncated += int64(len(rec.Output) - e.cut)
-	e.rec.Channel, e.rec.Output = nil, nil
+	e.rec.Channel, e.rec.Output, e.rec.Calls = nil, nil, slices.Clone(rec.Calls)
 	if h.next++; h.next == len(h.ring) {
 		h.next, h.full = 0, true
 	}

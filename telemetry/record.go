@@ -27,11 +27,37 @@ type Record struct {
 	Truncated  int64          // bytes of output that were cut
 	Memory     uint64         // peak of linear memory, bytes
 	Fuel       uint64         // units that the guest used, about one for each instruction
+
+	Attempt     int           // from 1; 0 is 1
+	Instance    Instance      // what the handler ran in
+	Started     time.Duration // of Ran, until the instance was there; 0 where it was waiting already
+	Settled     time.Duration // after Ran, until the server had taken the acknowledgement; 0 where it wants none
+	Calls       []Call        // the first MaxCalls that the handler made out of the sandbox; valid during the call alone
+	CallsMade   [Systems]int32
+	CallsFailed int32
+	Sent        int64 // bytes through calls
+	Replied     int64 // bytes in their answers
+	Trace       Trace
 }
+
+// System is what a handler's calls are for.
+type System uint8
+
+const (
+	Redis System = iota
+	HTTP
+	Systems // how many there are
+)
+
+var systemNames = [Systems]string{"redis", "http"}
+
+func (s System) String() string { return systemNames[min(s, Systems-1)] }
 
 // Recorder owns all Accounts and the history.
 type Recorder struct {
 	History *History
+
+	tracer atomic.Pointer[Tracer] // nil: nothing is traced
 
 	mu       sync.RWMutex
 	accounts map[tenants.ID]*Account // grows with tenants, which the control store bounds
@@ -40,6 +66,20 @@ type Recorder struct {
 // New makes a Recorder that remembers the last history invocations.
 func New(history int) *Recorder {
 	return &Recorder{History: newHistory(history), accounts: map[tenants.ID]*Account{}}
+}
+
+// Trace has deliveries traced from now on; nil ends that.
+func (r *Recorder) Trace(t *Tracer) { r.tracer.Store(t) }
+
+// Tracer is what traces deliveries, or nil.
+func (r *Recorder) Tracer() *Tracer { return r.tracer.Load() }
+
+// Begin gives a delivery that begins its place in a trace, below the one that its payload carries; none where nothing is traced.
+func (r *Recorder) Begin(payload []byte) Trace {
+	if t := r.tracer.Load(); t != nil {
+		return t.begin(payload)
+	}
+	return Trace{}
 }
 
 // Account returns the tenant's account, opening it at first use.
@@ -53,7 +93,7 @@ func (r *Recorder) Account(id tenants.ID) *Account {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if a = r.accounts[id]; a == nil {
-		a = &Account{history: r.History}
+		a = &Account{recorder: r, history: r.History}
 		r.accounts[id] = a
 	}
 	return a
@@ -66,15 +106,15 @@ func (r *Recorder) Account(id tenants.ID) *Account {
 // because a delivery is counted when it is received, again when it stops waiting, and a third time when it has ended: what was received and
 // has not begun is queued, and what has begun and not ended is in flight.
 type Account struct {
+	recorder *Recorder
 	history  *History
 	received atomic.Int64
 	begun    atomic.Int64
 	outcomes [tenants.Outcomes]atomic.Int64
 	reasons  [tenants.Reasons]atomic.Int64
-	ranNanos atomic.Int64
-	fuel     atomic.Uint64
-	held     [2]atomic.Uint64 // page-nanoseconds of linear memory, low word first
 	gaps     atomic.Int64
+	gapNanos atomic.Int64
+	work     atomic.Pointer[work] // made with the first delivery that ends
 }
 
 // Receive counts n deliveries that were read for the tenant, before anything decides about them.
@@ -83,34 +123,29 @@ func (a *Account) Receive(n int) { a.received.Add(int64(n)) }
 // Begin counts n deliveries that no longer wait: their handlers' turn has come, or they are given up. A negative n lets them wait again.
 func (a *Account) Begin(n int) { a.begun.Add(int64(n)) }
 
-// Gap counts one interruption of a subscription of the tenant.
-func (a *Account) Gap() { a.gaps.Add(1) }
+// Gap counts one interruption of a subscription of the tenant, and how long it was.
+func (a *Account) Gap(d time.Duration) {
+	a.gaps.Add(1)
+	a.gapNanos.Add(int64(d))
+}
 
-// Record ends a Delivery: it is called exactly once for each.
+// Record ends a Delivery: it is called exactly once for each. It counts, keeps it in the history, and has it traced.
 func (a *Account) Record(rec *Record) {
 	a.outcomes[rec.Outcome].Add(1)
 	if rec.Reason != tenants.NoReason {
 		a.reasons[rec.Reason].Add(1)
 	}
-	a.ranNanos.Add(int64(rec.Ran))
-	if rec.Fuel > 0 {
-		a.fuel.Add(rec.Fuel)
+	w := a.work.Load()
+	if w == nil {
+		w = a.start()
 	}
-	a.hold(rec.Memory, rec.Ran)
+	w.add(rec)
 	a.history.add(rec)
-}
-
-// page is what linear memory grows by, in bytes.
-const page = 64 << 10
-
-// hold counts the memory of one invocation over its time. In pages and nanoseconds one product fits a word; their sum does not for ever.
-func (a *Account) hold(memory uint64, ran time.Duration) {
-	product := (memory / page) * uint64(max(ran, 0))
-	if product == 0 {
-		return
-	}
-	if a.held[0].Add(product) < product {
-		a.held[1].Add(1)
+	if rec.Trace.On() {
+		if t := a.recorder.tracer.Load(); t != nil && t.keeps(rec) {
+			t.record(rec)
+			w.exemplify(rec)
+		}
 	}
 }
 
@@ -138,8 +173,11 @@ func (c Counts) Ended() (n int64) {
 // Counts reads the account. Its numbers add up at any time, and none is negative: under traffic what has ended is of a slightly earlier
 // instant than what is queued.
 func (a *Account) Counts() Counts {
-	c := Counts{Outcomes: map[string]int64{}, Reasons: map[string]int64{}, Ran: time.Duration(a.ranNanos.Load()), Fuel: a.fuel.Load(), Gaps: a.gaps.Load()}
-	c.Held = (float64(a.held[1].Load())*(1<<64) + float64(a.held[0].Load())) * (page / 1e9) / 1e9
+	c := Counts{Outcomes: map[string]int64{}, Reasons: map[string]int64{}, Gaps: a.gaps.Load()}
+	if w := a.work.Load(); w != nil {
+		sum := w.total()
+		c.Ran, c.Fuel, c.Held = time.Duration(w.ran.sum.Load()), sum.Fuel, sum.Held
+	}
 	for o := range tenants.Outcomes {
 		c.Outcomes[o.String()] = a.outcomes[o].Load()
 	}
@@ -175,6 +213,9 @@ type Invocation struct {
 	Memory    uint64              `json:"memory_bytes,omitempty"`
 	Fuel      uint64              `json:"fuel,omitempty"`
 	Endpoint  tenants.EndpointID  `json:"endpoint,omitempty"`
+	Attempt   int                 `json:"attempt"`
+	Trace     string              `json:"trace_id,omitempty"`
+	Stages    []Stage             `json:"stages,omitempty"`
 }
 
 // Keep copies a Record into an Invocation.
@@ -185,7 +226,10 @@ func (rec *Record) Keep() Invocation {
 		Channel: strings.ToValidUTF8(string(rec.Channel), "\uFFFD"), Target: t.Target.Name, Kind: t.Target.Kind.String(), Bytes: rec.Bytes, Received: rec.Received,
 		QueuedMS: milliseconds(rec.Waited), RanMS: milliseconds(rec.Ran), Outcome: rec.Outcome, Reason: rec.Reason,
 		Error: rec.Err, Output: strings.ToValidUTF8(string(rec.Output), "\uFFFD"), Truncated: rec.Truncated, Memory: rec.Memory, Fuel: rec.Fuel,
-		Endpoint: t.Endpoint,
+		Endpoint: t.Endpoint, Attempt: max(rec.Attempt, 1), Stages: rec.stages(),
+	}
+	if rec.Trace.On() {
+		in.Trace = rec.Trace.ID.String()
 	}
 	if rec.Invocation != (tenants.InvocationID{}) {
 		in.ID = rec.Invocation.String()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -31,7 +32,7 @@ func TestCounts(t *testing.T) {
 		t.Fatal("an account is not its tenant's")
 	}
 	account.Receive(7)
-	account.Gap()
+	account.Gap(time.Second)
 	mine := trigger("a", "x")
 	for _, rec := range []telemetry.Record{
 		{Outcome: tenants.Handled, Ran: 2 * time.Second, Fuel: 1000, Memory: 1000 << 16},
@@ -41,7 +42,9 @@ func TestCounts(t *testing.T) {
 		{Outcome: tenants.Dropped, Reason: tenants.Stopping},
 		{Outcome: tenants.Throttled},
 	} {
-		rec.Trigger = mine
+		if rec.Trigger = mine; rec.Ran > 0 {
+			rec.Invocation = tenants.InvocationID(ids.Next(epoch))
+		}
 		account.Record(&rec)
 	}
 	account.Begin(7)
@@ -69,7 +72,7 @@ func TestKeep(t *testing.T) {
 	rec := telemetry.Record{
 		Trigger: trigger("a", "orders:*"), Message: tenants.MessageID{15: 1}, Invocation: tenants.InvocationID{15: 2}, Channel: channel, Bytes: 3,
 		Received: epoch, Waited: 1500 * time.Microsecond, Ran: 2 * time.Millisecond, Outcome: tenants.Failed, Err: "exit 1",
-		Output: output, Truncated: 4, Memory: 65536, Fuel: 77,
+		Output: output, Truncated: 4, Memory: 65536, Fuel: 77, Instance: telemetry.Cold, Started: 500 * time.Microsecond,
 	}
 	in := rec.Keep()
 	clear(channel)
@@ -77,9 +80,10 @@ func TestKeep(t *testing.T) {
 	want := telemetry.Invocation{
 		ID: "inv_00000000000000000000000002", Message: "msg_00000000000000000000000001", Tenant: "a", App: "shop", Version: "sha256:1",
 		Component: "mailer", Channel: "orders:\uFFFD", Target: "orders:*", Kind: "pattern", Bytes: 3, Received: epoch, QueuedMS: 1.5, RanMS: 2,
-		Outcome: tenants.Failed, Error: "exit 1", Output: "caf\uFFFD", Truncated: 4, Memory: 65536, Endpoint: "e1", Fuel: 77,
+		Outcome: tenants.Failed, Error: "exit 1", Output: "caf\uFFFD", Truncated: 4, Memory: 65536, Endpoint: "e1", Fuel: 77, Attempt: 1,
+		Stages: []telemetry.Stage{{Name: "queued", Took: 1.5}, {Name: "instance", At: 1.5, Detail: "cold", Took: 0.5}, {Name: "handler", At: 2, Took: 1.5}},
 	}
-	if in != want {
+	if !reflect.DeepEqual(in, want) {
 		t.Errorf("got  %+v\nwant %+v", in, want)
 	}
 	b, err := json.Marshal(in)

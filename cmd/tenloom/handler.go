@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/tenloom/tenloom/sandbox"
+	"github.com/tenloom/tenloom/sandbox/spin"
 	"github.com/tenloom/tenloom/scheduler"
+	"github.com/tenloom/tenloom/telemetry"
 	"github.com/tenloom/tenloom/tenants"
 )
 
@@ -30,6 +32,7 @@ type session struct {
 	*handler
 	run   *sandbox.Session
 	names ownedNames
+	calls []telemetry.Call // used again
 }
 
 var sessions = sync.Pool{New: func() any { return new(session) }}
@@ -76,7 +79,8 @@ func (o *ownedNames) Attribute(name string) (string, bool) {
 // Close implements scheduler.Session.
 func (s *session) Close() {
 	s.run.Close()
-	*s = session{}
+	clear(s.calls[:cap(s.calls)])
+	*s = session{calls: s.calls[:0]}
 	sessions.Put(s)
 }
 
@@ -85,11 +89,26 @@ func (s *session) Invoke(ctx context.Context, d *scheduler.Delivery) scheduler.R
 	s.names.Delivery = d
 	r := s.run.Invoke(ctx, sandbox.Call{Payload: d.Payload(), Attributes: &s.names, Began: d.Began, KeepOutput: d.KeepOutput})
 	out := scheduler.Result{Outcome: r.Outcome, Output: r.Output, Truncated: r.Truncated, Memory: r.Memory, Fuel: r.Fuel}
+	out.Instance, out.Started, out.Sent, out.Replied, out.CallsFailed = r.Instance, r.Started, r.Called.Sent, r.Called.Received, r.Called.Failed
+	out.CallsMade[telemetry.Redis], out.CallsMade[telemetry.HTTP] = r.Called.Redis, r.Called.HTTP
+	s.calls = s.calls[:0]
+	for i := range r.Calls {
+		s.calls = append(s.calls, callOf(&r.Calls[i]))
+	}
+	out.Calls = s.calls
 	if r.Err != nil {
 		out.Err = named(r.Err, d.Trigger.Component)
 		s.failed(d, out)
 	}
 	return out
+}
+
+func callOf(o *spin.Outcall) telemetry.Call {
+	c := telemetry.Call{System: telemetry.Redis.String(), Operation: o.Operation, Server: o.Server, Began: o.Began, Took: o.Took, Failed: o.Failed, Status: o.Status, Span: o.Span}
+	if o.HTTP {
+		c.System = telemetry.HTTP.String()
+	}
+	return c
 }
 
 // named puts the component's id into the advice of the sandbox, which knows none.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"github.com/tenloom/tenloom/telemetry"
 )
 
 // BenchmarkPromises measures the numbers that the project promises, and prints one line for each:
@@ -78,6 +80,9 @@ var promises = []promise{
 	{"tenants.setup10k", "s", false, 1.0, tenantsSetup},
 	{"tenants.heap", "B", false, 2047, tenantsHeap},
 	{"tenants.connections", "connections", false, 4, tenantsConnections},
+	{"otel.off", "ns", false, 300, otelRecord(nil)},
+	{"otel.allocs", "allocs", false, 0, otelAllocs},
+	{"otel.sampled", "ns", false, 500, otelRecord(&telemetry.Sampler{Ratio: 0.01})},
 	{"up.cold", "s", false, 120, upCold},
 }
 

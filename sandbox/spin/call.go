@@ -18,6 +18,8 @@ type Call struct {
 
 	calls, sent, received int64 // in this invocation
 	refused               Refused
+	out                   outcalls
+	given                 [8]byte // what Wrap gave on with the command that is next
 }
 
 // Refused is the last kind of handle that a guest was refused because it held as many as it may. The zero Refused means none was.
@@ -44,6 +46,7 @@ func (c *Call) Begin(a Attributes) {
 	c.attributes = a
 	c.guest.busy, c.guest.ctx = false, nil
 	c.calls, c.sent, c.received, c.refused = 0, 0, 0, Refused{}
+	c.out.n, c.out.totals = 0, Totals{}
 }
 
 // Used tells whether the guest has called the host since Begin.

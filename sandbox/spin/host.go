@@ -25,6 +25,10 @@ type Host struct {
 	// nil is no-such-store.
 	Stores map[string]Store
 
+	// Wrap gives a payload that a guest publishes the form in which it goes, and the span that it names in there, zero for none. It is called
+	// with the Attributes of the message. nil: payloads go as they are.
+	Wrap func(a Attributes, payload []byte) (wrapped []byte, span [8]byte)
+
 	Limits
 }
 

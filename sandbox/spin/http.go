@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tenloom/tenloom/sandbox/outbound"
 )
@@ -94,13 +95,18 @@ func (g *guest) exchange(method, uri string, headers [][2]string, body []byte) (
 		}
 		request.Header.Add(h[0], h[1])
 	}
+	out := Outcall{HTTP: true, Operation: method, Server: request.URL.Host, Began: time.Now(), Failed: true}
 	answer, err := gate.Do(g.ctx, request)
 	if err != nil {
+		g.called(out)
 		g.ended()
 		return response{}, httpError(err)
 	}
 	defer answer.Body.Close()
-	return g.readResponse(answer)
+	r, code := g.readResponse(answer)
+	out.Status, out.Failed = answer.StatusCode, code != 0 || answer.StatusCode >= 500
+	g.called(out)
+	return r, code
 }
 
 // httpError translates what Gate.Do answers.

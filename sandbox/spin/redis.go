@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/redis/go-redis/v9"
@@ -122,7 +123,11 @@ func (g *guest) command(c connection, args ...any) (item, items, error) {
 	call := g.call
 	buf := call.reply
 	call.reply = nil
+	out := Outcall{Operation: operation(args[0]), Server: g.server(c.address), Began: time.Now(), Span: call.given}
 	raw, err := roundTrip(g.ctx, c.client, buf, call.limits.ResultBytes, args)
+	out.Failed = err != nil || len(raw) > 0 && (raw[0] == '-' || raw[0] == '!')
+	g.called(out)
+	call.given = [8]byte{}
 	if err != nil {
 		g.ended()
 		if errors.Is(err, errReplyTooBig) {
@@ -144,6 +149,9 @@ func tooBig(limit int64) string { return fmt.Sprintf("query result exceeds limit
 func unexpected(it item) *failure { return otherf("unexpected reply from Redis (kind %d)", it.kind) }
 
 func (g *guest) publish(c connection, channel string, payload []byte) *failure {
+	if call := g.call; call.host.Wrap != nil {
+		payload, call.given = call.host.Wrap(call.attributes, payload)
+	}
 	if _, _, err := g.command(c, "PUBLISH", channel, payload); err != nil {
 		return c.failure(err, nil)
 	}

@@ -1,0 +1,174 @@
+package telemetry
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tenloom/tenloom/tenants"
+)
+
+// work counts what a tenant's deliveries came to. It is apart from the Account so that tenants without deliveries cost little.
+type work struct {
+	ran         Histogram // of those that reached a handler
+	waited      Histogram // of the same
+	instances   [Instances]atomic.Int64
+	redelivered atomic.Int64
+	payload     atomic.Int64 // bytes
+	calls       [Systems]atomic.Int64
+	callsFailed atomic.Int64
+
+	used atomic.Pointer[map[tenants.AppName]*usage] // immutable; replaced under mu when an app has its first delivery
+	mu   sync.Mutex
+
+	exemplars [buckets]atomic.Pointer[Exemplar] // of ran: the last that was traced
+}
+
+// usage counts for one application.
+type usage struct {
+	invocations, ran, failed       atomic.Int64 // ran in nanoseconds
+	fuel                           atomic.Uint64
+	held                           [2]atomic.Uint64 // page-nanoseconds of linear memory, low word first
+	payload, sent, replied, called atomic.Int64
+}
+
+// Exemplar is one delivery that stands for a bucket.
+type Exemplar struct {
+	Trace TraceID
+	Span  SpanID
+	Value time.Duration
+	At    time.Time
+}
+
+// start makes the work of an account.
+func (a *Account) start() *work {
+	w := &work{}
+	w.used.Store(&map[tenants.AppName]*usage{})
+	if a.work.CompareAndSwap(nil, w) {
+		return w
+	}
+	return a.work.Load()
+}
+
+func (w *work) add(rec *Record) {
+	if rec.Invocation == (tenants.InvocationID{}) {
+		return
+	}
+	w.ran.Add(rec.Ran)
+	w.waited.Add(rec.Waited)
+	w.payload.Add(int64(rec.Bytes))
+	w.instances[rec.Instance].Add(1)
+	if rec.Attempt > 1 {
+		w.redelivered.Add(1)
+	}
+	w.of(rec.Trigger.App).add(rec)
+	if rec.CallsFailed > 0 {
+		w.callsFailed.Add(int64(rec.CallsFailed))
+	}
+	for s, n := range rec.CallsMade {
+		if n > 0 {
+			w.calls[s].Add(int64(n))
+		}
+	}
+}
+
+// of finds an application's usage.
+func (w *work) of(app tenants.AppName) *usage {
+	if u := (*w.used.Load())[app]; u != nil {
+		return u
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := *w.used.Load()
+	u := all[app]
+	if u == nil {
+		u = &usage{}
+		all = maps.Clone(all)
+		all[app] = u
+		w.used.Store(&all)
+	}
+	return u
+}
+
+func (u *usage) add(rec *Record) {
+	u.invocations.Add(1)
+	u.ran.Add(int64(rec.Ran))
+	u.payload.Add(int64(rec.Bytes))
+	if rec.Fuel > 0 {
+		u.fuel.Add(rec.Fuel)
+	}
+	u.hold(rec.Memory, rec.Ran)
+	if rec.Outcome != tenants.Handled {
+		u.failed.Add(1)
+	}
+	if n := rec.CallsMade[Redis] + rec.CallsMade[HTTP]; n > 0 {
+		u.called.Add(int64(n))
+		u.sent.Add(rec.Sent)
+		u.replied.Add(rec.Replied)
+	}
+}
+
+// page is what linear memory grows by, in bytes.
+const page = 64 << 10
+
+// hold counts the memory of one invocation over its time. In pages and nanoseconds one product fits a word; their sum does not for ever.
+func (u *usage) hold(memory uint64, ran time.Duration) {
+	product := (memory / page) * uint64(max(ran, 0))
+	if product == 0 {
+		return
+	}
+	if u.held[0].Add(product) < product {
+		u.held[1].Add(1)
+	}
+}
+
+// Used is what an application's invocations came to.
+type Used struct {
+	Invocations int64   `json:"invocations"`
+	Failed      int64   `json:"failed"`
+	Seconds     float64 `json:"seconds"`    // of handlers
+	Held        float64 `json:"gb_seconds"` // each invocation's largest memory in GB (1e9 bytes) times its time in seconds
+	Fuel        uint64  `json:"fuel"`       // units
+	Bytes       int64   `json:"bytes"`      // of payloads
+	Sent        int64   `json:"bytes_sent"` // through outbound calls
+	Replied     int64   `json:"bytes_replied"`
+	Calls       int64   `json:"outbound_calls"`
+}
+
+func (u *usage) read() Used {
+	return Used{
+		Invocations: u.invocations.Load(), Failed: u.failed.Load(), Seconds: time.Duration(u.ran.Load()).Seconds(), Fuel: u.fuel.Load(),
+		Held:  (float64(u.held[1].Load())*(1<<64) + float64(u.held[0].Load())) * (page / 1e9) / 1e9,
+		Bytes: u.payload.Load(), Sent: u.sent.Load(), Replied: u.replied.Load(), Calls: u.called.Load(),
+	}
+}
+
+// Plus adds another's numbers.
+func (u *Used) Plus(o Used) {
+	u.Invocations += o.Invocations
+	u.Failed += o.Failed
+	u.Seconds += o.Seconds
+	u.Held += o.Held
+	u.Fuel += o.Fuel
+	u.Bytes += o.Bytes
+	u.Sent += o.Sent
+	u.Replied += o.Replied
+	u.Calls += o.Calls
+}
+
+// total sums up all applications.
+func (w *work) total() (sum Used) {
+	for _, u := range *w.used.Load() {
+		sum.Plus(u.read())
+	}
+	return sum
+}
+
+// exemplify keeps a delivery that is traced as the example of its bucket.
+func (w *work) exemplify(rec *Record) {
+	if rec.Invocation == (tenants.InvocationID{}) {
+		return
+	}
+	w.exemplars[bucketOf(rec.Ran)].Store(&Exemplar{Trace: rec.Trace.ID, Span: rec.Trace.Span, Value: rec.Ran, At: rec.began().Add(rec.Ran)})
+}
