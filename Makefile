@@ -12,7 +12,7 @@ build: ## bin/tenloom
 test: deps ## everything, with the race detector
 	cd sdk && $(GO) test -race ./...
 	cd examples/go-counter && $(GO) test ./...
-	$(GO) test -race -timeout 20m ./...
+	vault=$$(.ci/vault); TENLOOM_TEST_VAULT="$$vault" $(GO) test -race -timeout 20m ./... && case "$$vault" in "left out"*) echo "$$vault" ;; esac
 	cd conformance && $(GO) test -race -tags s3 ./...
 	$(GO) test -tags portable ./sandbox
 
@@ -29,7 +29,7 @@ check: ## what every commit passes: no large files, gofmt, go vet, staticcheck, 
 
 ONLY ?= .
 bench: deps ## one line for each number the project promises: name, value, target, ok or short; ONLY=regex for a part
-	@$(GO) test -run '^$$' -bench '^BenchmarkPromises$$/$(ONLY)' -benchtime 1x -timeout 30m ./cmd/tenloom | .ci/promises
+	@TENLOOM_TEST_VAULT="$$(.ci/vault)" $(GO) test -run '^$$' -bench '^BenchmarkPromises$$/$(ONLY)' -benchtime 1x -timeout 30m ./cmd/tenloom | .ci/promises
 
 guests: ## rebuild the prebuilt guests, those that are embedded and those that tests use
 	.ci/guests

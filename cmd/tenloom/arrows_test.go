@@ -26,6 +26,8 @@ var arrows = []struct{ room, may, why string }{
 	{"sandbox/spin", "sandbox/outbound", "it takes plain values and knows no tenants"},
 	{"sandbox/outbound", "", "it takes plain values and knows no tenants"},
 	{"secrets", "tenants", ""},
+	{"secrets/vault", "secrets tenants", "it is a provider of secrets"},
+	{"secrets/vaulttest", "", "it starts servers for tests"},
 	{"telemetry", "tenants", ""},
 	{"tenants/endpoint", "tenants", "it is the only place that builds go-redis options"},
 	{"tenants/endpoint/redistest", "", "it starts servers for tests"},

@@ -1,0 +1,11 @@
+//go:build unix
+
+package vaulttest
+
+import "syscall"
+
+// Suspend stops the process where it is: connections are accepted and nothing is answered, until Continue.
+func (s *Server) Suspend() { s.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Continue ends Suspend.
+func (s *Server) Continue() { s.cmd.Process.Signal(syscall.SIGCONT) }
