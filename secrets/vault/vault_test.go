@@ -162,12 +162,8 @@ func TestAppRole(t *testing.T) {
 	s.Put("key", map[string]any{"value": "v"})
 	s.Policy("app", `path "secret/data/*" { capabilities = ["read"] }`)
 	role, secret := s.AppRole("app", 2*time.Second, 4*time.Second, "app")
-	file := filepath.Join(t.TempDir(), "secret-id")
-	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	config := given(s)
-	config.Auth = vault.Auth{Method: vault.AppRole, RoleID: role, SecretIDFile: file}
+	config.Auth = vault.Auth{Method: vault.AppRole, RoleID: role, SecretIDFile: write(t, secret)}
 	c := run(t, config)
 	kv, err := c.KV(vault.KVConfig{})
 	if err != nil {
@@ -185,6 +181,16 @@ func TestAppRole(t *testing.T) {
 	if st := c.State(); st.Phase != vault.Valid || st.Until.IsZero() {
 		t.Fatalf("have %v", st)
 	}
+}
+
+// write puts a text in a file of its own.
+func write(t testing.TB, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // accessorOf is the accessor of the newest token of an AppRole.

@@ -30,8 +30,15 @@ const (
 // tried a second time, and what a cluster refused to execute (MOVED, ASK, TRYAGAIN, CLUSTERDOWN) is sent to the right node, 3 times at most.
 //
 // Behind Sentinels the server of each new socket must say itself that it is the master. When a dial finds another master than before, sockets to
-// the former one are closed. Credentials are asked for at each dial.
+// the former one are closed. Credentials are asked for at each dial; where Config.Version says that they are others, commands go to new sockets.
 func (o *Options) Client(dial func(ctx context.Context, network, addr string) (net.Conn, error)) redis.UniversalClient {
+	if o.config.Version != nil {
+		return newRenewable(o.Name(), o.config.Version, func() redis.UniversalClient { return o.client(dial) })
+	}
+	return o.client(dial)
+}
+
+func (o *Options) client(dial dialFunc) redis.UniversalClient {
 	explain := &explainer{o: o}
 	if o.config.Cluster {
 		c := redis.NewClusterClient(o.clusterOptions(dial, explain))

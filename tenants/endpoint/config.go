@@ -36,6 +36,13 @@ type Config struct {
 	User, Password string      // User "" with a Password is the default user
 	Credentials    Credentials // asked at each dial in the place of User and Password; nil means those two
 
+	// Refused is told when the server refuses what Credentials gave (WRONGPASS): nil says that another credential is in force by now, and has
+	// the log-in tried once more. Without it there is no second try.
+	Refused func(ctx context.Context, user, password string) error
+	// Version of Credentials grows with each change. A Client then goes over to sockets of its own for it, and closes those from before when
+	// the commands on them have ended. nil means that sockets stay logged in as they are.
+	Version func() uint64
+
 	TLS *TLS // nil means plain TCP; it holds for Sentinels and servers alike
 
 	DB       int // database of a Client, 0 by default; a cluster has 0 alone, and subscribers need none
@@ -238,6 +245,9 @@ func checkCredential(c Config, faults *Faults) {
 	}
 	if c.Credentials != nil && (c.User != "" || c.Password != "") {
 		faults.add("Credentials", "User and Password are given beside it", "give one of the two")
+	}
+	if c.Credentials == nil && (c.Refused != nil || c.Version != nil) {
+		faults.add("Credentials", "Refused or Version are given without it", "give Credentials, too")
 	}
 }
 

@@ -93,12 +93,50 @@ func (e *explainer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if name := cmd.Name(); err == nil || name == "hello" || name == "auth" { // go-redis falls back from one to the other by their errors
 			return err
 		}
+		if again, because := e.another(ctx, err); again {
+			err = next(ctx, cmd) // it was not sent: the log-in before it was refused
+		} else if because != nil {
+			return because
+		}
 		return e.explain(err)
 	}
 }
 
 func (e *explainer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error { return e.explain(next(ctx, cmds)) }
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		if greeting(cmds) {
+			return e.explain(err)
+		}
+		if again, because := e.another(ctx, err); again {
+			err = next(ctx, cmds)
+		} else if because != nil {
+			return because
+		}
+		return e.explain(err)
+	}
+}
+
+// greeting says that a pipeline is the beginning of a connection, which go-redis sends by the same way.
+func greeting(cmds []redis.Cmder) bool {
+	if len(cmds) == 0 {
+		return true
+	}
+	name := cmds[0].Name()
+	return name == "hello" || name == "auth" || name == "select" || name == "client" || name == "readonly"
+}
+
+// another says whether there is another credential than the one that the server has just refused, or why there is none; neither where the error
+// is another or nobody can say.
+func (e *explainer) another(ctx context.Context, err error) (again bool, because error) {
+	l := e.last.Load()
+	if err == nil || l == nil || e.o.config.Refused == nil || !redis.HasErrorPrefix(err, "WRONGPASS") {
+		return false, nil
+	}
+	if refused := e.o.config.Refused(ctx, l.user, l.password); refused != nil {
+		return false, e.o.explain("log in to "+e.o.Name()+as(*l), *l, fmt.Errorf("%w; %w", err, refused))
+	}
+	return true, nil
 }
 
 // explain leaves ordinary errors of commands as they are.

@@ -22,6 +22,8 @@ func (o *Options) next(err error) string {
 	switch {
 	case redis.HasErrorPrefix(err, "NOAUTH"):
 		return "the server wants a password: write it into the address, redis://:password@host"
+	case redis.HasErrorPrefix(err, "WRONGPASS") && o.config.Credentials != nil:
+		return "" // whoever gives them says what to do
 	case redis.HasErrorPrefix(err, "WRONGPASS"):
 		return "check user and password, and percent-encode their special characters"
 	case redis.HasErrorPrefix(err, "NOPERM"):

@@ -48,19 +48,44 @@ func (o *Options) Subscriber(ctx context.Context) (net.Conn, error) {
 	return s, nil
 }
 
-// open is a socket to one address. check looks at the server once it is logged in to; its error closes the socket.
+// open is a socket to one address. check looks at the server once it is logged in to; its error closes the socket. A credential that the server
+// refuses is asked for anew, once.
 func (o *Options) open(ctx context.Context, addr string, check func(context.Context, *redis.Conn) error) (*subscriber, error) {
 	credential, err := o.login(ctx)
 	if err != nil {
 		return nil, err
 	}
+	s, err := o.openAs(ctx, credential, addr, check)
+	var wrong refusedError
+	if o.config.Refused == nil || !errors.As(err, &wrong) {
+		return s, err
+	}
+	if refused := o.config.Refused(ctx, credential.user, credential.password); refused != nil {
+		return nil, fmt.Errorf("%w; %w", err, refused)
+	}
+	if credential, err = o.login(ctx); err != nil {
+		return nil, err
+	}
+	return o.openAs(ctx, credential, addr, check)
+}
+
+// refusedError is that the server does not take the credential.
+type refusedError struct{ error }
+
+func (e refusedError) Unwrap() error { return e.error }
+
+func (o *Options) openAs(ctx context.Context, credential login, addr string, check func(context.Context, *redis.Conn) error) (*subscriber, error) {
 	socket, err := o.dial(ctx, nil, addr)
 	if err != nil {
 		return nil, o.explain("connect to "+addr, credential, err)
 	}
 	s := &subscriber{Conn: socket, server: addr, client: redis.NewClient(o.handshake(socket, addr, credential))}
 	if err := s.authenticate(ctx, o.config.ClientName, check); err != nil {
-		return nil, o.explain("log in to "+addr+as(credential), credential, errors.Join(err, s.Close()))
+		told := o.explain("log in to "+addr+as(credential), credential, errors.Join(err, s.Close()))
+		if redis.HasErrorPrefix(err, "WRONGPASS") {
+			return nil, refusedError{told}
+		}
+		return nil, told
 	}
 	return s, nil
 }
