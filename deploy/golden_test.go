@@ -104,6 +104,8 @@ func (r *running) allow(name, argument string) (err error) {
 	switch m := &r.policy.Max; name {
 	case "fresh_only":
 		r.policy.FreshOnly, err = strconv.ParseBool(argument)
+	case "spill_bytes":
+		r.policy.SpillBytes, err = strconv.ParseInt(argument, 10, 64)
 	case "concurrency":
 		m.Concurrency, err = strconv.Atoi(argument)
 	case "timeout":

@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"github.com/tenloom/tenloom/deploy/manifest"
-	"github.com/tenloom/tenloom/tenants"
 )
 
 // offered refuses by name what a manifest can ask for and this platform does not do.
@@ -29,5 +28,4 @@ func (r *refusal) offered(c *manifest.Component) {
 	text(t.Group, "group", "consumer groups of streams are", noStream)
 	refuse(t.Retry != nil, c.Line, "tool.tenloom.retry", "retries are", "remove it; a message is handled once")
 	refuse(t.DeadLetter != nil && *t.DeadLetter, c.Line, "tool.tenloom.dead_letter", "dead letters are", "remove it; /v1/tenants/{tenant}/invocations keeps the last failures")
-	refuse(t.Overflow != nil && *t.Overflow == tenants.Spill, c.Line, "tool.tenloom.overflow", "spilling to a stream is", "use drop_newest, drop_oldest or coalesce")
 }

@@ -30,6 +30,10 @@ func verify(ctx context.Context, v *Version, sys System) ([]wanted, error) {
 			r.fail(c.Line, "component."+string(c.ID)+".tool.tenloom.isolation", hintf(`use isolation = "fresh", or ask the operator`,
 				"the tenant's policy does not allow instances that keep state between messages"))
 		}
+		if o := c.Tool.Overflow; o != nil && *o == tenants.Spill && (sys.Policy.SpillBytes < 0 || sys.Policy.SpillTotal < 0) {
+			r.fail(c.Line, "component."+string(c.ID)+".tool.tenloom.overflow", hintf(`use drop_newest, drop_oldest or coalesce, or ask the operator`,
+				"the tenant's policy keeps no messages on disk (spill_bytes, spill_total)"))
+		}
 		r.hosts(c, render, sys)
 	}
 	triggers := r.triggers(render)

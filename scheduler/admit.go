@@ -47,13 +47,14 @@ func (q *queue) decide(a arrival, now time.Time) (no arrival, is bool) {
 	case !tenant.token(now):
 		return refuse(a, tenants.Throttled, tenants.NoReason)
 	}
-	if v := t.version.Load(); t.strands != nil && a.version != v { // deployed between routes and here
-		a.key = keyed(v.orderBy, a.message.Payload())
-	}
+	a.rekey()
 	full := q.full(t, a.message)
-	if full == tenants.NoReason {
+	if full == tenants.NoReason && t.spill == nil {
 		q.put(a, now)
 		return a, false
+	}
+	if t.spill != nil || t.limits.overflow == tenants.Spill {
+		return q.spill(a, full)
 	}
 	switch t.limits.overflow {
 	case tenants.DropOldest:
@@ -73,12 +74,8 @@ func refuse(a arrival, o tenants.Outcome, r tenants.Reason) (arrival, bool) {
 // component does not take the room of its neighbours.
 func (q *queue) full(t *triggerQueue, m *Message) tenants.Reason {
 	tenant := t.tenant
-	share := tenant.policy.count
-	if tenant.members > 1 {
-		share = max(share/2, 1)
-	}
 	switch {
-	case tenant.count >= tenant.policy.count || t.waiting >= share:
+	case tenant.count >= tenant.policy.count || t.waiting >= q.share(tenant):
 		return tenants.QueueFull
 	case tenant.bytes+m.cost() > tenant.policy.bytes:
 		return tenants.QueueBytes

@@ -41,6 +41,7 @@ func (s *Scheduler) Shutdown(ctx context.Context) (Stopped, error) {
 		s.abandon()
 		s.await(context.Background()) // handlers return soon after their context has ended
 	}
+	s.queue.spiller.wait()
 	s.stopWork()
 	s.pool.Release()
 	s.audit()
@@ -51,7 +52,7 @@ func (s *Scheduler) Shutdown(ctx context.Context) (Stopped, error) {
 func (s *Scheduler) await(ctx context.Context) bool {
 	for {
 		s.queue.mu.Lock()
-		still := s.queue.waiting == 0 && s.queue.busy == 0
+		still := s.queue.waiting == 0 && s.queue.spilled == 0 && s.queue.busy == 0
 		if still {
 			s.quiet() // for another that waits
 		}
@@ -90,7 +91,11 @@ func (s *Scheduler) abandon() {
 			for _, q := range app.triggers {
 				before := len(dropped)
 				dropped = s.queue.empty(q, tenants.Stopping, dropped, now)
-				if n := len(dropped) - before; n > 0 {
+				n := len(dropped) - before
+				if q.spill != nil {
+					n += q.spill.count
+				}
+				if n > 0 {
 					s.queue.unfinishedOf(q).Dropped += n
 				}
 			}

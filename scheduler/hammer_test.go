@@ -47,7 +47,7 @@ func (m *moody) Invoke(ctx context.Context, d *scheduler.Delivery) (r scheduler.
 func TestHammer(t *testing.T) {
 	servers(t, func(t *testing.T, url string, c *redis.Client) {
 		const publishers, each = 4, 1500
-		h := newHouse(t, scheduler.Config{Slots: 6})
+		h := newHouse(t, scheduler.Config{Slots: 6, Spill: t.TempDir()})
 		h.connect("e", url)
 		ids := []tenants.ID{"a", "b", "c"}
 		moods := map[tenants.ID]*moody{}

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -19,11 +20,14 @@ type queue struct {
 	slots    int  // all
 	busy     int  // taken by workers
 	waiting  int  // deliveries in all triggers
+	spilled  int  // deliveries beyond those, on disk or on the way there or back
 	shared   bool // more than one tenant is registered
 	stopping bool // what waited was dropped, and nothing may wait any more
 	runs     runs // on their way
 	late     runs // of those that have lasted too long: nothing is left of them but the delivery that they are at
 	weight   int  // of the tenants that have work
+
+	spiller *spiller // nil where nothing is spilled
 
 	generation *generation   // of the runs that begin now; nil before the first
 	older      []*generation // those that Settle waits for
@@ -46,6 +50,7 @@ type tenantQueue struct {
 	running  int                 // slots taken
 	count    int                 // deliveries waiting
 	bytes    int64               // what they cost
+	spilled  spilled             // beyond those
 	tokens   float64             // of the rate's bucket
 	filled   time.Time           // when tokens was last brought up to date
 }
@@ -53,13 +58,14 @@ type tenantQueue struct {
 // policy is what the queue looks at of a tenants.Policy, under its names there. It is kept for each tenant, so the rest is left out.
 type policy struct {
 	concurrency, count, burst, breakAfter int
-	bytes                                 int64
+	bytes, spillBytes, spillTotal         int64
 	rate                                  float64
 }
 
 func policyOf(p *tenants.Policy) policy {
 	return policy{
 		concurrency: p.Concurrency, count: p.QueueCount, bytes: p.QueueBytes, rate: p.Rate, burst: p.Burst, breakAfter: p.BreakAfter,
+		spillBytes: max(cmp.Or(p.SpillBytes, tenants.DefaultSpillBytes), 0), spillTotal: max(cmp.Or(p.SpillTotal, tenants.DefaultSpillTotal), 0),
 	}
 }
 

@@ -122,6 +122,9 @@ func (q *queue) next(r *run, now time.Time) bool {
 		}
 		r.messages = append(r.messages, m)
 	}
+	if t.spill != nil {
+		q.refill(t)
+	}
 	tenant.account.Begin(len(r.messages) + len(r.expired))
 	t.leave(r.strand)
 	r.claimed.Store(0)
@@ -210,7 +213,7 @@ func (q *queue) done(r *run, now time.Time) {
 	q.settle(t, now)
 }
 
-// empty takes everything of a trigger that has not begun.
+// empty takes everything of a trigger that has not begun. What is spilled of it the spiller drops.
 func (q *queue) empty(t *triggerQueue, why tenants.Reason, into []arrival, now time.Time) []arrival {
 	q.recall(t, now)
 	n := 0
@@ -220,5 +223,8 @@ func (q *queue) empty(t *triggerQueue, why tenants.Reason, into []arrival, now t
 	}
 	t.tenant.account.Begin(n)
 	q.settle(t, now)
+	if t.spill != nil {
+		q.spiller.list(t)
+	}
 	return into
 }

@@ -21,6 +21,7 @@ type Config struct {
 	Slots    int // invocations at once, over all tenants; default 32 for each CPU
 	Recorder *telemetry.Recorder
 	Log      *slog.Logger // default: nowhere
+	Spill    string       // directory of what triggers with overflow "spill" have beyond their queues; default: they spill nothing
 	OnGap    func(Gap)    // told of each interruption of subscriptions, by a goroutine that does nothing else for the endpoint; may be nil
 }
 
@@ -94,7 +95,7 @@ func New(c Config) (*Scheduler, error) {
 		config: c, pool: pool, rest: make(chan struct{}, 1),
 		index: map[tenants.EndpointID]int{}, tenants: map[tenants.ID]*tenantQueue{},
 	}
-	s.queue.slots, s.queue.later = c.Slots, s.later
+	s.queue.slots, s.queue.later, s.queue.spiller = c.Slots, s.later, newSpiller(s, c.Spill)
 	s.intake, s.stopIntake = context.WithCancel(context.Background())
 	s.work, s.stopWork = context.WithCancel(context.Background())
 	return s, nil

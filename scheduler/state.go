@@ -42,6 +42,10 @@ type TriggerState struct {
 	Since  time.Time
 
 	Breaker Breaker
+
+	Queued       int   // deliveries that wait, spilled ones included
+	Spilled      int   // of those, the ones that are beyond the queue in memory
+	SpilledBytes int64 // of their records
 }
 
 // Breaker is how the breaker of a trigger's component stands.
@@ -75,6 +79,7 @@ func (s *Scheduler) statesOf(t *tenantQueue, all []TriggerState) []TriggerState 
 	for _, app := range t.apps {
 		for _, q := range app.triggers {
 			one := TriggerState{Trigger: *q.version.Load().public}
+			s.depth(q, &one)
 			if p := app.pause; p != nil {
 				one.State, one.Reason, one.Since = Paused, p.why, p.since
 				all = append(all, one)
@@ -87,6 +92,17 @@ func (s *Scheduler) statesOf(t *tenantQueue, all []TriggerState) []TriggerState 
 		}
 	}
 	return all
+}
+
+// depth tells how much waits for a trigger.
+func (s *Scheduler) depth(t *triggerQueue, one *TriggerState) {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	one.Queued = t.waiting
+	if t.spill != nil {
+		one.Spilled, one.SpilledBytes = t.spill.count, t.spill.bytes
+		one.Queued += t.spill.count
+	}
 }
 
 func (s *Scheduler) breakerOf(t *triggerQueue) Breaker {
@@ -113,9 +129,11 @@ func (s *Scheduler) TargetStates(id tenants.EndpointID) []TargetState {
 
 // Load is how much a tenant has waiting and running.
 type Load struct {
-	Queued   int   `json:"queued"`
-	Bytes    int64 `json:"queued_bytes"`
-	InFlight int   `json:"in_flight"`
+	Queued       int   `json:"queued"`       // spilled ones included
+	Bytes        int64 `json:"queued_bytes"` // of those in memory
+	Spilled      int   `json:"spilled"`
+	SpilledBytes int64 `json:"spilled_bytes"` // of their records
+	InFlight     int   `json:"in_flight"`
 }
 
 // Load reads a tenant's load.
@@ -128,5 +146,5 @@ func (s *Scheduler) Load(id tenants.ID) Load {
 	}
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
-	return Load{Queued: t.count, Bytes: t.bytes, InFlight: int(t.account.Counts().InFlight)}
+	return Load{Queued: t.count + t.spilled.count, Bytes: t.bytes, Spilled: t.spilled.count, SpilledBytes: t.spilled.bytes, InFlight: int(t.account.Counts().InFlight)}
 }

@@ -74,6 +74,7 @@ type triggerQueue struct {
 	strands  *strands         // where deliveries are ordered by key
 	orderBy  *tenants.Pointer // by what; nil is by arrival
 	waiting  int              // in all strands
+	spill    *spill           // what is beyond them; nil where nothing is
 	running  int              // runs, each of which handles one delivery at a time
 	estimate time.Duration    // of one handler call, a moving average; 0 before the first
 	barrier  bool             // what runs was begun in another order than the present one and ends first

@@ -57,7 +57,8 @@ func TestCounts(t *testing.T) {
 	if !maps.Equal(c.Outcomes, outcomes) {
 		t.Errorf("outcomes %v, want %v", c.Outcomes, outcomes)
 	}
-	reasons := map[string]int64{"queue_full": 0, "queue_bytes": 0, "oldest": 1, "coalesced": 0, "removed": 0, "stopping": 1, "breaker_open": 0}
+	reasons := map[string]int64{"queue_full": 0, "queue_bytes": 0, "oldest": 1, "coalesced": 0, "removed": 0, "stopping": 1, "breaker_open": 0,
+		"spill_bytes": 0, "spill_total": 0, "spill_behind": 0, "spill_failed": 0, "spill_corrupt": 0}
 	if !maps.Equal(c.Reasons, reasons) {
 		t.Errorf("reasons %v, want %v", c.Reasons, reasons)
 	}

@@ -13,7 +13,7 @@ const (
 	DropNewest Overflow = iota // refuse the new one
 	DropOldest                 // give up the one that waited longest
 	Coalesce                   // keep the newest of each channel
-	Spill                      // move to a stream
+	Spill                      // keep it on disk, behind what waits, for as long as the process lives
 )
 
 var overflowNames = []string{"drop_newest", "drop_oldest", "coalesce", "spill"}
@@ -90,6 +90,8 @@ type Policy struct {
 	Concurrency int     // invocations at once over all components, however idle the workers are; default all slots. Above half of the slots a tenant gets what others leave
 	QueueCount  int     // deliveries waiting; default 10,000
 	QueueBytes  int64   // payload and channel bytes waiting, plus 256 for each delivery; default 64 MiB
+	SpillBytes  int64   // on disk for each trigger with overflow "spill", beyond the queue; 0 means DefaultSpillBytes, negative none
+	SpillTotal  int64   // on disk for all its triggers; 0 means DefaultSpillTotal, negative none
 	Rate        float64 // deliveries admitted per second; 0 means unlimited
 	Burst       int     // deliveries admitted at once above Rate; default one second's worth
 	BreakAfter  int     // time-outs of a component in a row that open its breaker; 0 means DefaultBreakAfter, negative never
@@ -99,13 +101,19 @@ type Policy struct {
 	Grants      Grants  // what it may reach and keep
 }
 
+// Defaults of Policy.SpillBytes and SpillTotal.
+const (
+	DefaultSpillBytes int64 = 64 << 20
+	DefaultSpillTotal int64 = 256 << 20
+)
+
 // DefaultBreakAfter is the default of Policy.BreakAfter.
 const DefaultBreakAfter = 5
 
 // DefaultPolicy is what a tenant gets where nothing else is said.
 func DefaultPolicy() Policy {
 	return Policy{
-		Weight: 1, QueueCount: 10_000, QueueBytes: 64 << 20,
+		Weight: 1, QueueCount: 10_000, QueueBytes: 64 << 20, SpillBytes: DefaultSpillBytes, SpillTotal: DefaultSpillTotal,
 		Max: Limits{Concurrency: 1024, Timeout: 5 * time.Minute, Memory: 1 << 30,
 			HostCalls: 10_000_000, BytesOut: 4 << 30, BytesIn: 4 << 30, Handles: 16 << 10, Output: 64 << 20, LogRate: 100_000},
 		Grants: DefaultGrants(),

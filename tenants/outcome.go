@@ -43,18 +43,26 @@ func (o *Outcome) UnmarshalText(b []byte) error {
 type Reason uint8
 
 const (
-	NoReason    Reason = iota
-	QueueFull          // the tenant's queue held as many messages as it may
-	QueueBytes         // the tenant's queue held as many bytes as it may
-	Oldest             // a newer message took its place (overflow "drop_oldest")
-	Coalesced          // a newer message of the same channel took its place (overflow "coalesce")
-	Removed            // its trigger was removed while it waited
-	Stopping           // the process stopped before its turn came
-	BreakerOpen        // its component's calls timed out one after the other, and the breaker lets none through for a while
-	Reasons            // how many there are
+	NoReason     Reason = iota
+	QueueFull           // the tenant's queue held as many messages as it may
+	QueueBytes          // the tenant's queue held as many bytes as it may
+	Oldest              // a newer message took its place (overflow "drop_oldest")
+	Coalesced           // a newer message of the same channel took its place (overflow "coalesce")
+	Removed             // its trigger was removed while it waited
+	Stopping            // the process stopped before its turn came
+	BreakerOpen         // its component's calls timed out one after the other, and the breaker lets none through for a while
+	SpillBytes          // its trigger had spilled as many bytes as Policy.SpillBytes allows (overflow "spill")
+	SpillTotal          // the tenant's triggers together had spilled as many as Policy.SpillTotal allows
+	SpillBehind         // the disk was slower than the messages, and as many waited for it as may
+	SpillFailed         // the disk did not take it, or did not give it back
+	SpillCorrupt        // what the disk gave back is not what it was given
+	Reasons             // how many there are
 )
 
-var reasonNames = [Reasons]string{"", "queue_full", "queue_bytes", "oldest", "coalesced", "removed", "stopping", "breaker_open"}
+var reasonNames = [Reasons]string{
+	"", "queue_full", "queue_bytes", "oldest", "coalesced", "removed", "stopping", "breaker_open",
+	"spill_bytes", "spill_total", "spill_behind", "spill_failed", "spill_corrupt",
+}
 
 func (r Reason) String() string {
 	if r < Reasons {

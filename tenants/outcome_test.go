@@ -33,6 +33,8 @@ func TestReasonNames(t *testing.T) {
 	want := map[tenants.Reason]string{
 		tenants.NoReason: "", tenants.QueueFull: "queue_full", tenants.QueueBytes: "queue_bytes", tenants.Oldest: "oldest",
 		tenants.Coalesced: "coalesced", tenants.Removed: "removed", tenants.Stopping: "stopping", tenants.BreakerOpen: "breaker_open",
+		tenants.SpillBytes: "spill_bytes", tenants.SpillTotal: "spill_total", tenants.SpillBehind: "spill_behind", tenants.SpillFailed: "spill_failed",
+		tenants.SpillCorrupt: "spill_corrupt",
 	}
 	if len(want) != int(tenants.Reasons) {
 		t.Fatalf("%d reasons, %d names here", tenants.Reasons, len(want))
@@ -43,7 +45,7 @@ func TestReasonNames(t *testing.T) {
 			t.Errorf("%d: name %q, and %q reads as %v, %v", r, r, name, back, err)
 		}
 	}
-	if got := tenants.Reasons.String(); got != "reason(8)" {
+	if got := tenants.Reasons.String(); got != "reason(13)" {
 		t.Error(got)
 	}
 }

@@ -23,6 +23,8 @@ func (p Policy) Check() error {
 	c.between("/concurrency", int64(p.Concurrency), 0, 1_000_000)
 	c.between("/queue_count", int64(p.QueueCount), 1, 100_000_000)
 	c.between("/queue_bytes", p.QueueBytes, 1, 1<<40)
+	c.between("/spill_bytes", p.SpillBytes, -1, 1<<40)
+	c.between("/spill_total", p.SpillTotal, -1, 1<<40)
 	if !(p.Rate >= 0 && p.Rate <= 1e9) {
 		c.add("/rate", "out_of_range", "%v is not between 0 and 1e9", p.Rate)
 	}

@@ -72,7 +72,7 @@ func appLinkCommand(g *globals) *cobra.Command {
 func triggersCommand(g *globals) *cobra.Command {
 	return group(g, "triggers", "What wakes the tenant's components",
 		verb{use: "ls", short: "List the triggers and how their subscriptions stand", path: ofTenant("triggers"), list: &listing{columns: []column{{"APP", "app"},
-			{"ID", "id"}, {"KIND", "kind"}, {"TARGET", "target"}, {"COMPONENT", "component"}, {"STATE", "state"}, {"REASON", "reason"}, {"BREAKER", "breaker"}}, key: "id"}},
+			{"ID", "id"}, {"KIND", "kind"}, {"TARGET", "target"}, {"COMPONENT", "component"}, {"STATE", "state"}, {"REASON", "reason"}, {"BREAKER", "breaker"}, {"QUEUED", "queued"}, {"SPILLED", "spilled"}}, key: "id"}},
 		verb{use: "pause ID", short: "Unsubscribe one trigger", low: 1, high: 1, app: true, method: http.MethodPost, path: withVerb("pause", ofApp("triggers")),
 			done: func(args []string) string { return "The trigger " + args[0] + " is paused." }},
 		verb{use: "resume ID", short: "Subscribe it again", low: 1, high: 1, app: true, method: http.MethodPost, path: withVerb("resume", ofApp("triggers")),

@@ -111,7 +111,7 @@ func openHosted(ctx context.Context, c *configuration, log *slog.Logger) (_ *hos
 		return nil, err
 	}
 	running := c.scheduler()
-	running.Recorder, running.Log, running.OnGap = h.recorder, log, h.gap
+	running.Recorder, running.Log, running.OnGap, running.Spill = h.recorder, log, h.gap, filepath.Join(h.state, "spill")
 	if h.scheduler, err = scheduler.New(running); err != nil {
 		return nil, err
 	}

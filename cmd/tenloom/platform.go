@@ -54,6 +54,7 @@ type platformConfig struct {
 	variables []secrets.Provider // in the order in which they are asked
 	compiling compileFlags
 	cacheDir  string // compiled code; "" keeps none
+	spillDir  string // messages beyond the queues of triggers with overflow "spill"; "" keeps none
 	reset     sandbox.ResetMethod
 	logDir    string    // of the guests' output; "" keeps none
 	echo      io.Writer // a copy of the guests' output; may be nil
@@ -79,7 +80,7 @@ func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error)
 	if p.runtime, err = sandbox.New(ctx, compiling); err != nil {
 		return nil, err
 	}
-	if p.scheduler, err = scheduler.New(scheduler.Config{Recorder: p.recorder, OnGap: p.gap, Log: c.log}); err != nil {
+	if p.scheduler, err = scheduler.New(scheduler.Config{Recorder: p.recorder, OnGap: p.gap, Log: c.log, Spill: c.spillDir}); err != nil {
 		return nil, err
 	}
 	p.scheduler.SetPolicy(tenants.Demo, p.policy)
@@ -370,7 +371,7 @@ func (p *platform) close(ctx context.Context) error {
 	return err
 }
 
-// stateDir is where a command keeps what outlives it: compiled code, and the sample application.
+// stateDir is where a command keeps what outlives it, compiled code and the sample application, and messages that are spilled while it runs.
 func stateDir(flag, appDir string) (string, error) {
 	dir := flag
 	if dir == "" {

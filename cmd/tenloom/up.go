@@ -114,7 +114,7 @@ func up(ctx context.Context, out, messages io.Writer, g *globals, f upFlags) (er
 		echo = messages
 	}
 	p, err := newPlatform(ctx, platformConfig{
-		manifest: m, redis: redis, embedded: embeddedName(f.redis.url, redis), variables: given, compiling: f.compiling, cacheDir: filepath.Join(app.state, "cache"), reset: sandbox.ResetMethod(f.reset), logDir: app.logs, echo: echo, log: log,
+		manifest: m, redis: redis, embedded: embeddedName(f.redis.url, redis), variables: given, compiling: f.compiling, cacheDir: filepath.Join(app.state, "cache"), spillDir: filepath.Join(app.state, "spill"), reset: sandbox.ResetMethod(f.reset), logDir: app.logs, echo: echo, log: log,
 	})
 	if err != nil {
 		return err

@@ -380,7 +380,11 @@ func TestInvocations(t *testing.T) {
 func TestTriggersAndUsage(t *testing.T) {
 	st := open(t, "redis://"+redistest.Embedded(t), on(tenants.Pattern, "p.*", "b", echo), on(tenants.Exact, "c", "a", echo))
 	var got struct {
-		Data    []struct{ Isolation, App, Component, Version, ID, Kind, Target, Endpoint, State, Reason, Since, Breaker string }
+		Data []struct {
+			Isolation, App, Component, Version, ID, Kind, Target, Endpoint, State, Reason, Since, Breaker string
+			Queued, Spilled                                                                               int
+			Bytes                                                                                         int64 `json:"spilled_bytes"`
+		}
 		HasMore bool   `json:"has_more"`
 		Next    string `json:"next_cursor"`
 	}
@@ -409,6 +413,8 @@ func TestTriggersAndUsage(t *testing.T) {
 		Load struct {
 			Queued   int
 			Bytes    int64 `json:"queued_bytes"`
+			Spilled  int
+			OnDisk   int64 `json:"spilled_bytes"`
 			InFlight int   `json:"in_flight"`
 		}
 	}

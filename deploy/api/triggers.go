@@ -26,6 +26,9 @@ type trigger struct {
 	Since     time.Time           `json:"since,omitzero"`
 	Breaker   string              `json:"breaker"`           // of the component: closed, open or half_open
 	ProbeAt   time.Time           `json:"probe_at,omitzero"` // while open: when one delivery is let through
+	Queued    int                 `json:"queued"`            // deliveries that wait, spilled ones included
+	Spilled   int                 `json:"spilled"`           // of those, on disk
+	OnDisk    int64               `json:"spilled_bytes"`
 }
 
 // triggers lists a tenant's triggers and how Redis stands to each. Its length is bounded by what the tenant has deployed.
@@ -43,6 +46,7 @@ func (s *server) showTrigger(t scheduler.TriggerState) trigger {
 		App: t.App, Component: t.Component, Version: t.Version, ID: t.ID, Kind: t.Target.Kind.String(), Target: name, Actual: actual,
 		Endpoint: t.Endpoint, Isolation: t.Isolation, Why: t.Why, State: t.State.String(), Reason: t.Reason, Since: t.Since,
 		Breaker: t.Breaker.State.String(), ProbeAt: t.Breaker.Probe,
+		Queued: t.Queued, Spilled: t.Spilled, OnDisk: t.SpilledBytes,
 	}
 }
 
