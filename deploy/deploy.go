@@ -23,6 +23,11 @@ type System struct {
 	Render func(ctx context.Context, t tenants.Template) (string, error)
 	// CheckHosts holds the rendered entries of an allow list against its grammar.
 	CheckHosts func(entries []string) error
+	// GrantedHosts says why one rendered entry is not within what the tenant's policy grants, or nil. nil: everything is.
+	GrantedHosts func(entry string) error
+	// Live says that the version takes messages already, and comes back after a restart. What the policy does not grant any more is then
+	// not held against it: it gets as much as is granted, and its handlers are refused the rest.
+	Live bool
 	// Endpoint finds or opens the Redis server at an address and names it; "" is the platform's own server. It returns an error for an
 	// address that can never work; a server that does not answer now is no error.
 	Endpoint func(ctx context.Context, address string) (tenants.EndpointID, error)

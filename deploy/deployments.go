@@ -219,8 +219,12 @@ func (c *Controller) takeOver(ctx context.Context, o *operation, a *app, key app
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	p, err := c.config.Store.Policy(ctx, key.tenant) // not the versions': it may have changed since they were opened
+	if err != nil {
+		return err
+	}
 	o.note("switching", "")
-	c.config.Policy(key.tenant, next.versions[0].policy)
+	c.config.Policy(key.tenant, p.Value)
 	if err := c.switchTo(key, is); err != nil {
 		return problemf(NotSwitched, "", "%w", err)
 	}

@@ -90,7 +90,13 @@ func (c *Controller) fetch(ctx context.Context, v *loaded, of *tenants.Version, 
 	for i := range v.Manifest.Components {
 		one := v.Manifest.Components[i]
 		one.HostsGiven = one.HostsGiven || v.Manifest.SpinVersion != 1
+		if sys.Live && sys.Policy.FreshOnly {
+			one.Tool.Isolation = manifest.Fresh
+		}
 		u := Unit{Tenant: v.Tenant, App: v.App, Version: v.ID, Component: &one, Digest: of.Components[one.ID], Limits: limits(one.Tool, sys.Policy.Max)}
+		if sys.Live {
+			u.Limits = least(u.Limits, sys.Policy.Max)
+		}
 		var err error
 		if u.Wasm, err = c.recent.read(ctx, c.config.Artifacts, u.Digest, sys.MaxModule); err != nil {
 			if !spoiled(err) {

@@ -18,6 +18,7 @@ import (
 	"github.com/tenloom/tenloom/deploy/manifest"
 	"github.com/tenloom/tenloom/deploy/oci"
 	"github.com/tenloom/tenloom/sandbox"
+	"github.com/tenloom/tenloom/sandbox/outbound"
 	"github.com/tenloom/tenloom/scheduler"
 	"github.com/tenloom/tenloom/secrets"
 	"github.com/tenloom/tenloom/telemetry"
@@ -52,6 +53,7 @@ type hosted struct {
 
 	mu     sync.Mutex
 	loads  int
+	limits tenants.Limits // of what was loaded last
 	closed int
 	broken func(u *deploy.Unit) error // refuses what is loaded; may be nil
 	after  func()                     // called after the next switch; may be nil
@@ -175,7 +177,7 @@ func (h *hosted) system(ctx context.Context, s deploy.Scope) (deploy.System, err
 	}
 	resolver := secrets.NewResolver(vars, secrets.Static(values))
 	return deploy.System{
-		MaxModule: 64 << 20, Required: resolver.Check, Render: resolver.Render, CheckHosts: checkHosts,
+		MaxModule: 64 << 20, Required: resolver.Check, Render: resolver.Render, CheckHosts: checkHosts, GrantedHosts: grantedHosts(s.Policy),
 		Endpoint: func(_ context.Context, address string) (tenants.EndpointID, error) {
 			if address != "" {
 				return "", advice{fmt.Sprintf("%q is no connection of the tenant", address), "add a connection"}
@@ -187,9 +189,24 @@ func (h *hosted) system(ctx context.Context, s deploy.Scope) (deploy.System, err
 	}, nil
 }
 
+// grantedHosts is the ceiling of a policy's hosts.
+func grantedHosts(p tenants.Policy) func(entry string) error {
+	return func(entry string) error {
+		ceiling, err := outbound.Parse(p.Grants.Hosts, nil)
+		if err != nil {
+			return err
+		}
+		if ok, err := ceiling.Covers(entry); !ok {
+			return errors.Join(err, advice{fmt.Sprintf("%q is more than the policy grants: %v", entry, p.Grants.Hosts), "ask the operator"})
+		}
+		return nil
+	}
+}
+
 func (h *hosted) load(ctx context.Context, u *deploy.Unit) error {
 	h.mu.Lock()
 	h.loads++
+	h.limits = u.Limits
 	broken := h.broken
 	h.mu.Unlock()
 	if broken != nil {

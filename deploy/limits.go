@@ -39,6 +39,27 @@ func limits(t manifest.Tool, most tenants.Limits) tenants.Limits {
 	return l
 }
 
+// least are limits of which none is above what a policy allows.
+func least(l, most tenants.Limits) tenants.Limits {
+	most = most.WithDefaults()
+	l.Concurrency = min(l.Concurrency, most.Concurrency)
+	l.Timeout = min(l.Timeout, most.Timeout)
+	l.Memory = min(l.Memory, most.Memory)
+	l.HostCalls = min(l.HostCalls, most.HostCalls)
+	l.BytesOut = min(l.BytesOut, most.BytesOut)
+	l.BytesIn = min(l.BytesIn, most.BytesIn)
+	l.Handles = min(l.Handles, most.Handles)
+	l.Output = min(l.Output, most.Output)
+	l.LogRate = min(l.LogRate, most.LogRate)
+	if most.Fuel > 0 && (l.Fuel == 0 || l.Fuel > most.Fuel) { // 0 has no bound, here and below
+		l.Fuel = most.Fuel
+	}
+	if most.MaxWait > 0 && (l.MaxWait == 0 || l.MaxWait > most.MaxWait) {
+		l.MaxWait = most.MaxWait
+	}
+	return l
+}
+
 func set[T any](to, given *T) {
 	if given != nil {
 		*to = *given

@@ -29,8 +29,8 @@ type wishes struct {
 	wanted []wanted
 }
 
-// validate reads a version's manifest and holds it against the platform as it is now.
-func (c *Controller) validate(ctx context.Context, v *tenants.Version) (*loaded, wishes, error) {
+// validate reads a version's manifest and holds it against the platform as it is now; live is for one that takes messages already.
+func (c *Controller) validate(ctx context.Context, v *tenants.Version, live bool) (*loaded, wishes, error) {
 	m, err := c.manifestOf(ctx, v)
 	if err != nil {
 		return nil, wishes{}, err
@@ -40,15 +40,15 @@ func (c *Controller) validate(ctx context.Context, v *tenants.Version) (*loaded,
 		return nil, wishes{}, err
 	}
 	l := &loaded{Version: Version{ID: v.Digest, Tenant: v.Tenant, App: v.App, Manifest: m}, number: v.Number, policy: p.Value, users: 1}
-	w, err := c.wishes(ctx, l, p.Value)
+	w, err := c.wishes(ctx, l, p.Value, live)
 	return l, w, err
 }
 
-func (c *Controller) wishes(ctx context.Context, l *loaded, p tenants.Policy) (w wishes, err error) {
+func (c *Controller) wishes(ctx context.Context, l *loaded, p tenants.Policy, live bool) (w wishes, err error) {
 	if w.sys, err = c.config.System(ctx, Scope{l.Tenant, l.App, l.Manifest, p}); err != nil {
 		return w, err
 	}
-	w.sys.Policy = p
+	w.sys.Policy, w.sys.Live = p, live
 	w.wanted, err = verify(ctx, &l.Version, w.sys)
 	return w, err
 }
@@ -87,16 +87,16 @@ func connectScoped(ctx context.Context, l *loaded, w wishes) (*opened, error) {
 	return one, nil
 }
 
-// prepare is all of it, from the version's record on.
-func (c *Controller) prepare(ctx context.Context, v *tenants.Version, start bool) (*opened, error) {
-	l, w, err := c.validate(ctx, v)
+// prepare is all of it, from the version's record on. live is for a version that takes messages already: it is not started to see whether it can be.
+func (c *Controller) prepare(ctx context.Context, v *tenants.Version, live bool) (*opened, error) {
+	l, w, err := c.validate(ctx, v, live)
 	if err != nil {
 		return nil, err
 	}
 	if err := c.fetch(ctx, l, v, w.sys); err != nil {
 		return nil, err
 	}
-	if err := c.load(ctx, l, w.sys, start); err != nil {
+	if err := c.load(ctx, l, w.sys, !live); err != nil {
 		return nil, err
 	}
 	one, err := connectScoped(ctx, l, w)
@@ -110,7 +110,7 @@ func (c *Controller) prepare(ctx context.Context, v *tenants.Version, start bool
 func (c *Controller) open(ctx context.Context, v *tenants.Version) (*opened, error) {
 	l := c.take(appKey{v.Tenant, v.App}, v.Number)
 	if l == nil {
-		return c.prepare(ctx, v, true)
+		return c.prepare(ctx, v, false)
 	}
 	one, err := c.again(ctx, v, l)
 	if err != nil || one.loaded != l {
@@ -126,9 +126,9 @@ func (c *Controller) again(ctx context.Context, v *tenants.Version, l *loaded) (
 		return nil, err
 	}
 	if !reflect.DeepEqual(p.Value, l.policy) {
-		return c.prepare(ctx, v, true)
+		return c.prepare(ctx, v, false)
 	}
-	w, err := c.wishes(ctx, l, p.Value)
+	w, err := c.wishes(ctx, l, p.Value, false)
 	if err != nil {
 		return nil, err
 	}

@@ -169,7 +169,9 @@ func (c *Controller) setTenant(ctx context.Context, by Actor, action tenants.Act
 	})
 }
 
-// SetPolicy changes what a tenant may take. Queues, rates and shares follow at once; the limits of handlers with the next deployment.
+// SetPolicy changes what a tenant may take. Queues, rates and shares follow at once, and so does where handlers may connect to; their limits with
+// the next deployment or the next start. What is live goes on where a policy grants less than its manifest asks for; to be deployed again it has
+// to ask for less.
 func (c *Controller) SetPolicy(ctx context.Context, by Actor, t tenants.ID, p tenants.Policy, ifMatch string) error {
 	err := c.update(ctx, entry(by, tenants.WritePolicy, t, "", string(t)), func(tx *store.Tx) error {
 		have, err := tx.Policy(ctx, t)
@@ -186,6 +188,9 @@ func (c *Controller) SetPolicy(ctx context.Context, by Actor, t tenants.ID, p te
 	}
 	return err
 }
+
+// TellPolicy tells the running system what a tenant may take that was made just now.
+func (c *Controller) TellPolicy(t tenants.ID, p tenants.Policy) { c.config.Policy(t, p) }
 
 // DeleteApp removes an app with everything that belongs to it. Cut short, it can be called again.
 func (c *Controller) DeleteApp(ctx context.Context, by Actor, t tenants.ID, ref string) error {

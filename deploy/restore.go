@@ -120,7 +120,7 @@ func (c *Controller) revive(ctx context.Context, r *revival) error {
 
 // reopen loads a deployment's versions. They were started when they were made: what fails now fails with their first message.
 func (c *Controller) reopen(ctx context.Context, d tenants.Deployment) (*rollout, error) {
-	versions, err := c.openWith(ctx, d, func(ctx context.Context, v *tenants.Version) (*opened, error) { return c.prepare(ctx, v, false) })
+	versions, err := c.openWith(ctx, d, func(ctx context.Context, v *tenants.Version) (*opened, error) { return c.prepare(ctx, v, true) })
 	if err != nil {
 		return nil, err
 	}

@@ -25,8 +25,10 @@ func verify(ctx context.Context, v *Version, sys System) ([]wanted, error) {
 	for i := range v.Manifest.Components {
 		c := &v.Manifest.Components[i]
 		r.offered(c)
-		r.granted(c, sys.Policy.Max)
-		if c.Tool.Isolation == manifest.Reuse && sys.Policy.FreshOnly {
+		if !sys.Live {
+			r.granted(c, sys.Policy.Max)
+		}
+		if c.Tool.Isolation == manifest.Reuse && sys.Policy.FreshOnly && !sys.Live {
 			r.fail(c.Line, "component."+string(c.ID)+".tool.tenloom.isolation", hintf(`use isolation = "fresh", or ask the operator`,
 				"the tenant's policy does not allow instances that keep state between messages"))
 		}
@@ -45,7 +47,7 @@ type renderer func(t manifest.Text) (text string, ok bool, err error)
 
 func literal(t manifest.Text) bool { return len(t.Template.Variables()) == 0 }
 
-// hosts renders a component's allow list and checks its grammar.
+// hosts renders a component's allow list and holds it against the grammar and the policy.
 func (r *refusal) hosts(c *manifest.Component, render renderer, sys System) {
 	path := "component." + string(c.ID) + ".allowed_outbound_hosts"
 	for _, entry := range c.AllowedOutboundHosts {
@@ -57,7 +59,11 @@ func (r *refusal) hosts(c *manifest.Component, render renderer, sys System) {
 		case internal(text):
 			r.fail(entry.Line, path, hintf("let the components publish to each other's channels", "%q: requests to other components are not offered here", entry.Raw))
 		default:
-			r.fail(entry.Line, path, sys.CheckHosts([]string{text}))
+			err := sys.CheckHosts([]string{text})
+			if err == nil && sys.GrantedHosts != nil && !sys.Live {
+				err = sys.GrantedHosts(text)
+			}
+			r.fail(entry.Line, path, err)
 		}
 	}
 }

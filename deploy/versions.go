@@ -36,7 +36,7 @@ func (c *Controller) CheckVersion(ctx context.Context, t tenants.ID, a tenants.A
 		return v, err
 	}
 	v.Tenant, v.App = t, a
-	one, err := c.prepare(ctx, &v, true)
+	one, err := c.prepare(ctx, &v, false)
 	if err != nil {
 		return v, problemOf(err)
 	}
@@ -123,7 +123,7 @@ func (c *Controller) ready(ctx context.Context, o *operation, v tenants.Version)
 	if err := enter(tenants.VersionValidating); err != nil {
 		return err
 	}
-	l, want, err := c.validate(ctx, &v)
+	l, want, err := c.validate(ctx, &v, false)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func TestBudgetSharesProcessors(t *testing.T) {
 			}
 			all.Wait()
 			want := time.Duration(min(row.share, float64(row.guests)) * float64(during))
-			most := want + b.most() + time.Duration(row.guests)*slice
+			most := want + saved(row.share) + time.Duration(row.guests)*slice
 			if computed < want-want/100 || computed > most {
 				t.Errorf("%d guests computed for %v of %v with %v processors, want from %v to %v", row.guests, computed, during, row.share, want, most)
 			}

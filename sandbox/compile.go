@@ -79,6 +79,12 @@ type compilation struct {
 //
 // A module that lies in the cache is neither rewritten nor compiled again, whoever put it there.
 func (r *Runtime) Compile(ctx context.Context, wasm []byte) (*Program, error) {
+	return r.CompileKnown(ctx, sha256.Sum256(wasm), wasm)
+}
+
+// CompileKnown is Compile for who knows the module's digest already and has held the bytes against it: of a module that is known here they are
+// not read again.
+func (r *Runtime) CompileKnown(ctx context.Context, digest [sha256.Size]byte, wasm []byte) (*Program, error) {
 	if int64(len(wasm)) > r.maxModule {
 		return nil, &CompileError{TooLarge, fmt.Sprintf("the module has %d bytes, at most %d are allowed", len(wasm), r.maxModule),
 			"strip it (wasm-tools strip, or -ldflags='-s -w' in Go), or raise the limit of modules"}
@@ -86,7 +92,6 @@ func (r *Runtime) Compile(ctx context.Context, wasm []byte) (*Program, error) {
 	if err := checkHeader(wasm); err != nil {
 		return nil, err
 	}
-	digest := sha256.Sum256(wasm)
 	for {
 		c, mine := r.join(digest)
 		if mine {

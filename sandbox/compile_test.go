@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"os"
@@ -242,5 +243,22 @@ func TestCacheDirectory(t *testing.T) {
 	}
 	if _, err := sandbox.New(context.Background(), sandbox.Config{CacheDir: dir}); err == nil || !strings.Contains(err.Error(), "chmod 700") {
 		t.Errorf("a cache that others may write: %v", err)
+	}
+}
+
+// TestCompileKnown: a module that was compiled by its digest is the one that was compiled by its bytes.
+func TestCompileKnown(t *testing.T) {
+	r := newRuntime(t, sandbox.Config{})
+	wasm := guest(t, "evil")
+	first := compile(t, r, wasm)
+	second, err := r.CompileKnown(t.Context(), sha256.Sum256(wasm), wasm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first != second {
+		t.Error("it was compiled twice")
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
 	}
 }

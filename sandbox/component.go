@@ -38,7 +38,7 @@ type Binding struct {
 	Memory        uint64            // bytes of linear memory; 0 means tenants.DefaultMemory
 	Timeout       time.Duration     // of one invocation, starting included; 0 means tenants.DefaultTimeout
 	Fuel          uint64            // units of one invocation, about one for each instruction; 0 means as many as fit into Timeout
-	Budget        *Budget           // of the tenant, shared by all of its components; nil bounds nothing
+	Budget        *Budget           // of the tenant, shared by all of its components; nil has no bound
 	Output        int64             // bytes per stream and invocation, what is beyond is cut and counted; 0 means DefaultOutput
 	Warm          int               // instances that Check makes ahead of messages and that stay when nothing comes; default none: a first message after a quiet minute makes one from the snapshot
 	Reuse         bool              // keep what the guest left behind for its next message, instead of a clean instance for each

@@ -41,3 +41,29 @@ func TestShareIsTheTenants(t *testing.T) {
 		t.Errorf("neighbour: %v %v, %d units", got.Outcome, got.Err, got.Fuel)
 	}
 }
+
+// TestShareChanges: who waits for a share that hardly is one goes on when it is made larger, and nobody waits when there is no bound any more.
+func TestShareChanges(t *testing.T) {
+	r := newRuntime(t, sandbox.Config{})
+	p := compile(t, r, guest(t, "evil"))
+	budget := sandbox.NewBudget(0)
+	c := p.Bind(sandbox.Binding{Budget: budget, Timeout: time.Hour})
+	if got := invoke(c, "nothing"); got.Err != nil {
+		t.Fatal(got.Err)
+	}
+	budget.SetShare(1e-9)
+	greedy := p.Bind(sandbox.Binding{Budget: budget, Timeout: 50 * time.Millisecond})
+	if got := invoke(greedy, "loop"); got.Outcome != tenants.TimedOut {
+		t.Fatal(got.Err)
+	}
+	for _, share := range []float64{1000, 0} {
+		budget.SetShare(1e-9)
+		invoke(greedy, "loop") // whoever comes next waits for years
+		done := make(chan error)
+		go func() { done <- invoke(c, "nothing").Err }() // ends with its invocation
+		budget.SetShare(share)
+		if err := <-done; err != nil {
+			t.Errorf("with a share of %v: %v", share, err)
+		}
+	}
+}

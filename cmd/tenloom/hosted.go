@@ -2,21 +2,20 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/tenloom/tenloom/deploy"
 	"github.com/tenloom/tenloom/deploy/api"
@@ -50,7 +49,6 @@ type hosted struct {
 	runtime    *sandbox.Runtime
 	servers    *platformServers
 	guard      *outbound.Dialer
-	http       *http.Client
 	controller *deploy.Controller
 	state      string
 
@@ -60,15 +58,6 @@ type hosted struct {
 
 	mu    sync.Mutex
 	rooms map[tenants.ID]*tenantRoom // of tenants that have had a policy; they stay until the process ends
-}
-
-// tenantRoom is what the handlers of one tenant share.
-type tenantRoom struct {
-	pool    *outbound.Pool
-	policy  atomic.Pointer[tenants.Policy]
-	budget  *sandbox.Budget // of the policy as it was first seen; nil bounds nothing
-	quota   *tenants.Quota
-	dropped atomic.Int64 // lines of output since the last that was kept
 }
 
 // openHosted opens everything and starts nothing that a message could reach.
@@ -123,7 +112,6 @@ func openHosted(ctx context.Context, c *configuration, log *slog.Logger) (_ *hos
 		return nil, err
 	}
 	h.guard = &outbound.Dialer{Blocked: blocked}
-	h.http = outbound.NewHTTPClient(h.guard.DialContext)
 	h.variables = newSettled(h.store, h.sealer, log)
 	following, stop := context.WithCancel(context.Background())
 	h.following = stop
@@ -215,62 +203,6 @@ func (h *hosted) puller(c *configuration) (*oci.Puller, error) {
 	return p, nil
 }
 
-// room finds or makes what a tenant's handlers share.
-func (h *hosted) room(id tenants.ID) *tenantRoom {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	r := h.rooms[id]
-	if r == nil {
-		policy := tenants.DefaultPolicy()
-		r = &tenantRoom{quota: tenants.NewQuota(policy)}
-		r.policy.Store(&policy)
-		r.pool = outbound.NewPool(outbound.PoolConfig{Dial: h.guard.DialContext, Open: func(address string, dial dialFunc) (redis.UniversalClient, error) {
-			return h.openRedis(id, r, address, dial)
-		}})
-		h.rooms[id] = r
-	}
-	return r
-}
-
-type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
-
-// openRedis is a tenant's way to a server that its handler named: one of the platform's, under the tenant's own names, or any other that the
-// guard lets through.
-func (h *hosted) openRedis(id tenants.ID, r *tenantRoom, address string, dial dialFunc) (redis.UniversalClient, error) {
-	_, ours, err := h.servers.meant(address)
-	if err != nil {
-		return nil, err
-	}
-	if ours {
-		one, err := h.servers.granted(address, r.policy.Load().Grants)
-		if err != nil {
-			return nil, err
-		}
-		return h.servers.tenantClient(one, id, func() tenants.Grants { return r.policy.Load().Grants })
-	}
-	options, err := endpoint.Parse(address)
-	if err != nil {
-		return nil, err
-	}
-	if options, err = asRESP2(options); err != nil {
-		return nil, err
-	}
-	return options.Client(dial), nil
-}
-
-// setPolicy is deploy.Config.Policy.
-func (h *hosted) setPolicy(id tenants.ID, p tenants.Policy) {
-	r := h.room(id)
-	r.policy.Store(&p)
-	r.quota.SetPolicy(p)
-	h.mu.Lock()
-	if r.budget == nil && p.CPU > 0 {
-		r.budget = sandbox.NewBudget(p.CPU)
-	}
-	h.mu.Unlock()
-	h.scheduler.SetPolicy(id, p)
-}
-
 // system is deploy.Config.System: the platform as one application sees it.
 func (h *hosted) system(ctx context.Context, s deploy.Scope) (deploy.System, error) {
 	key := appKey{s.Tenant, s.App}
@@ -280,9 +212,10 @@ func (h *hosted) system(ctx context.Context, s deploy.Scope) (deploy.System, err
 	resolver := secrets.NewResolver(declared(s.Manifest), h.variables.of(key))
 	return deploy.System{
 		Policy: s.Policy, MaxModule: maxModule,
-		Required:   resolver.Check,
-		Render:     resolver.Render,
-		CheckHosts: func(entries []string) error { _, err := outbound.Parse(entries, nil); return withNext(err) },
+		Required:     resolver.Check,
+		Render:       resolver.Render,
+		CheckHosts:   func(entries []string) error { _, err := outbound.Parse(entries, nil); return withNext(err) },
+		GrantedHosts: h.grantedHosts(s.Policy.Grants),
 		Endpoint: func(_ context.Context, address string) (tenants.EndpointID, error) {
 			one, err := h.servers.granted(address, s.Policy.Grants)
 			if err != nil {
@@ -296,9 +229,18 @@ func (h *hosted) system(ctx context.Context, s deploy.Scope) (deploy.System, err
 	}, nil
 }
 
+// compile takes an artifact by its digest, which was verified when it was read.
+func (h *hosted) compile(ctx context.Context, u *deploy.Unit) (*sandbox.Program, error) {
+	digest, err := hex.DecodeString(strings.TrimPrefix(u.Digest, "sha256:"))
+	if err != nil || len(digest) != sha256.Size {
+		return h.runtime.Compile(ctx, u.Wasm)
+	}
+	return h.runtime.CompileKnown(ctx, [sha256.Size]byte(digest), u.Wasm)
+}
+
 // load compiles a unit, binds it to what it may do, and starts it once unless that was done before.
 func (h *hosted) load(ctx context.Context, u *deploy.Unit, resolver *secrets.Resolver) error {
-	program, err := h.runtime.Compile(ctx, u.Wasm)
+	program, err := h.compile(ctx, u)
 	if err != nil {
 		return withNext(err)
 	}
@@ -336,12 +278,16 @@ func (h *hosted) host(u *deploy.Unit, resolver *secrets.Resolver) (*spin.Host, e
 	if err != nil {
 		return nil, err
 	}
-	tenant, app, id := u.Tenant, u.App, u.Component.ID
+	tenant, app, id, room := u.Tenant, u.App, u.Component.ID, h.room(u.Tenant)
 	host := &spin.Host{
 		Gate: &outbound.Gate{
-			Allowed: allowed, Pool: h.room(u.Tenant).pool, HTTP: h.http,
+			Allowed: allowed, Ceiling: room.ceiling.Load, Pool: room.pool, HTTP: room.http,
+			Offered: func(address string) bool { _, ours, err := h.servers.meant(address); return err == nil && ours },
 			Denied: func(d *outbound.Denied) {
 				text := d.Error() + "; to allow it, add to [component." + string(id) + "]: " + d.Hint
+				if d.Beyond {
+					text = d.Error() + "; the manifest allows it, the tenant's policy does not: ask the operator to add it to grants.hosts"
+				}
 				h.line(telemetry.Line{At: time.Now(), Tenant: tenant, App: app, Component: id, Stream: telemetry.Stderr, Text: []byte(text)})
 			},
 		},
@@ -430,22 +376,6 @@ func (h *hosted) condition(id tenants.EndpointID) string {
 	return fmt.Sprintf("ok, %s", count(len(all), "target"))
 }
 
-// line keeps what a handler printed for its tenant, as fast as the tenant's policy allows. What is beyond is counted, and told before the next
-// line that is kept.
-func (h *hosted) line(l telemetry.Line) {
-	r := h.room(l.Tenant)
-	if !r.quota.Take(tenants.LogMeter, len(l.Text)+1, l.At).OK {
-		r.dropped.Add(1)
-		return
-	}
-	if n := r.dropped.Swap(0); n > 0 {
-		told := l
-		told.Stream, told.Text = telemetry.Stderr, fmt.Appendf(nil, "tenloom: %d lines of the tenant's handlers were dropped: more than its policy's log_bytes_per_second", n)
-		h.tail.Write(told)
-	}
-	h.tail.Write(l)
-}
-
 // gap tells each component in its own log when messages for it may have been lost.
 func (h *hosted) gap(g scheduler.Gap) {
 	for _, c := range g.Concerns {
@@ -510,6 +440,7 @@ func (h *hosted) close(ctx context.Context) error {
 	}
 	for _, r := range h.rooms {
 		r.pool.Close()
+		r.http.CloseIdleConnections()
 	}
 	if h.servers != nil {
 		h.servers.close()
@@ -525,6 +456,3 @@ func (h *hosted) close(ctx context.Context) error {
 	}
 	return err
 }
-
-// grants are what a tenant may reach as its policy stands.
-func (h *hosted) grants(id tenants.ID) tenants.Grants { return h.room(id).policy.Load().Grants }

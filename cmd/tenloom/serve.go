@@ -174,6 +174,7 @@ func (h *hosted) handler() http.Handler {
 	return api.Handler(api.Config{
 		Scheduler: h.scheduler, Recorder: h.recorder, Log: h.log, Build: apiBuild(), Store: h.store, Artifacts: h.artifacts,
 		Controller: h.controller, Tail: h.tail, Seal: h.sealer.Seal, Checks: h.checks, Shared: func(tenants.EndpointID) bool { return true },
+		CheckPolicy: checkPolicy,
 		Server: func(id tenants.ID, address, channel string) (api.Server, error) {
 			return h.servers.find(id, h.grants(id), h.scheduler.Triggers(id), address, channel)
 		},

@@ -16,6 +16,13 @@ func (s *server) showPolicy(c *call) error {
 	return c.one(http.StatusOK, have.Revision, have.Value)
 }
 
+func (s *server) checkPolicy(p tenants.Policy) error {
+	if err := p.Check(); err != nil || s.CheckPolicy == nil {
+		return err
+	}
+	return s.CheckPolicy(p)
+}
+
 // putPolicy replaces a policy. What the request leaves out gets its default.
 func (s *server) putPolicy(c *call) error {
 	b, err := c.readBody(maxJSON)
@@ -26,7 +33,7 @@ func (s *server) putPolicy(c *call) error {
 	if err := json.Unmarshal(b, &p); err != nil {
 		return err
 	}
-	if err := p.Check(); err != nil {
+	if err := s.checkPolicy(p); err != nil {
 		return err
 	}
 	have, err := s.Store.Policy(c.ctx(), c.tenant.Value.ID)

@@ -40,6 +40,8 @@ type Config struct {
 	Known func(tenants.ID) bool
 	// Seal encrypts a secret's value before it is kept; nil: none are taken.
 	Seal func(plain []byte) (tenants.Sealed, error)
+	// CheckPolicy says what of a policy this platform cannot carry out, as tenants.Faults where it can; nil: nothing.
+	CheckPolicy func(p tenants.Policy) error
 	// TestConnection logs in at a tenant's Redis server, within the platform's rules of what may be reached. Its error is shown to the tenant;
 	// nil: not offered.
 	TestConnection func(ctx context.Context, n tenants.Connection) error

@@ -32,14 +32,14 @@ func (s *server) createTenant(c *call) error {
 		return err
 	}
 	t := tenants.Tenant{ID: in.Name, Title: in.Title, State: tenants.TenantActive, Created: c.now.UTC(), Changed: c.now.UTC()}
-	if err := both(t.Check(), "", in.Policy.Check(), "/policy"); err != nil {
+	if err := both(t.Check(), "", s.checkPolicy(*in.Policy), "/policy"); err != nil {
 		return err
 	}
 	s.rates.forget(t.ID)
 	if err := c.change(string(t.ID), nil, func(tx *store.Tx) error { return tx.CreateTenant(c.ctx(), t, *in.Policy) }); err != nil {
 		return err
 	}
-	s.Scheduler.SetPolicy(t.ID, *in.Policy)
+	s.Controller.TellPolicy(t.ID, *in.Policy)
 	have, err := s.Store.Tenant(c.ctx(), t.ID)
 	if err != nil {
 		return err

@@ -248,15 +248,20 @@ func (e *entry) allows(t *target) bool {
 	if !e.any && (t.port == 0 || uint32(t.port) < e.from || uint32(t.port) >= e.until) {
 		return false
 	}
+	return e.allowsHost(t.host, t.ip)
+}
+
+// allowsHost is about a host in canonical form, and the address that it is, if it is one.
+func (e *entry) allowsHost(host string, ip netip.Addr) bool {
 	switch e.kind {
 	case anywhere:
 		return true
 	case literal:
-		return e.host == t.host
+		return e.host == host
 	case subdomain:
-		return !t.ip.IsValid() && len(t.host) > len(e.host) && strings.HasSuffix(t.host, e.host)
+		return !ip.IsValid() && len(host) > len(e.host) && strings.HasSuffix(host, e.host)
 	case network:
-		return t.ip.IsValid() && e.net.Contains(t.ip)
+		return ip.IsValid() && e.net.Contains(ip)
 	}
 	return false
 }

@@ -26,12 +26,13 @@ var (
 	ErrResponseTooLarge = errors.New("response body is too large")
 )
 
-// Denied is a well-formed destination that a component's allow list does not contain.
+// Denied is a well-formed destination that a component's allow list does not contain, or that lies Beyond its ceiling.
 type Denied struct {
 	Scheme string
 	Host   string // canonical, IPv6 without brackets; empty for a scheme that has no hosts
 	Port   uint16 // 0: the address has none and its scheme has no default
-	Hint   string // the line that allows it in the component's manifest, or why no line can
+	Hint   string // the line that allows it in the component's manifest, or why no line can; "" where it is Beyond
+	Beyond bool   // the list allows it, and the Gate's Ceiling does not
 }
 
 // These stand in Denied.Hint when nothing in the manifest helps.
@@ -58,6 +59,10 @@ func newDenied(t target) *Denied {
 	return d
 }
 
+func newBeyond(t target) *Denied {
+	return &Denied{Scheme: t.scheme, Host: t.host, Port: t.port, Beyond: true}
+}
+
 // Destination is scheme://host[:port], never with a user name, password or path.
 func (d *Denied) Destination() string {
 	if d.Port == 0 {
@@ -68,6 +73,9 @@ func (d *Denied) Destination() string {
 
 // Error names the destination; the line that would allow it is in Hint.
 func (d *Denied) Error() string {
+	if d.Beyond {
+		return "outbound network destination not granted: " + d.Destination()
+	}
 	return "outbound network destination not allowed: " + d.Destination()
 }
 

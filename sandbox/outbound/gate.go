@@ -15,6 +15,11 @@ type Gate struct {
 	// Allowed gives the component's list as its variables stand now. Returning the same list while they have not changed keeps what the
 	// list remembers. Its error reaches the guest as a failure that is no fault of the address.
 	Allowed func(ctx context.Context) (*Allowed, error)
+	// Ceiling is what the component's owner may reach as it stands now, whatever the list allows; nil is no ceiling. Returning the same value
+	// while it has not changed costs nothing.
+	Ceiling func() *Allowed
+	// Offered tells of Redis addresses that no Ceiling is for; nil: of none.
+	Offered func(address string) bool
 	Pool    *Pool
 	HTTP    *http.Client  // from NewHTTPClient
 	Denied  func(*Denied) // told of each destination that was refused, on the guest's goroutine; nil tells nobody
@@ -40,6 +45,8 @@ func (g *Gate) Redis(ctx context.Context, address string) (redis.UniversalClient
 		return nil, nil, g.report(newDenied(v.target))
 	case v.redisErr != nil:
 		return nil, nil, v.redisErr
+	case !g.within(&v.target) && (g.Offered == nil || !g.Offered(v.redis)):
+		return nil, nil, g.report(newBeyond(v.target))
 	}
 	return g.Pool.Get(ctx, v.redis)
 }
@@ -59,10 +66,18 @@ func (g *Gate) Do(ctx context.Context, req *http.Request) (*http.Response, error
 	if err != nil {
 		return nil, g.report(err)
 	}
-	if err := allowed.permitHTTP(&t); err != nil {
+	if err := g.permitHTTP(allowed, &t); err != nil {
 		return nil, g.report(err)
 	}
-	out := req.Clone(context.WithValue(ctx, recheckKey{}, recheck(allowed.recheck)))
+	// A redirect is held against the list and the ceiling as well, and goes on with its URL in canonical form.
+	again := func(u *url.URL) (*url.URL, error) {
+		t, err := targetOf(u)
+		if err != nil {
+			return nil, err
+		}
+		return t.url, g.permitHTTP(allowed, &t)
+	}
+	out := req.Clone(context.WithValue(ctx, recheckKey{}, recheck(again)))
 	out.URL, out.Host, out.RequestURI = t.url, "", ""
 	resp, err := g.HTTP.Do(out)
 	if err != nil {
@@ -114,13 +129,23 @@ func (a *Allowed) permitHTTP(t *target) error {
 	return nil
 }
 
-// recheck holds the URL of a redirect against the list and returns it in canonical form.
-func (a *Allowed) recheck(u *url.URL) (*url.URL, error) {
-	t, err := targetOf(u)
-	if err != nil {
-		return nil, err
+// permitHTTP holds a target against the list, and then against the ceiling.
+func (g *Gate) permitHTTP(allowed *Allowed, t *target) error {
+	if err := allowed.permitHTTP(t); err != nil {
+		return err
 	}
-	return t.url, a.permitHTTP(&t)
+	if !g.within(t) {
+		return newBeyond(*t)
+	}
+	return nil
+}
+
+func (g *Gate) within(t *target) bool {
+	if g.Ceiling == nil {
+		return true
+	}
+	ceiling := g.Ceiling()
+	return ceiling != nil && ceiling.allows(t)
 }
 
 // withoutURL takes off the layer that net/http puts on, which repeats the URL with its user name.
