@@ -65,12 +65,7 @@ func (s *Scheduler) enqueue(in *reader, arrivals []arrival, at time.Time) {
 
 // message copies a frame and gives it its id.
 func (s *Scheduler) message(in *reader, r *route, f *frame, at time.Time) *Message {
-	var m *Message
-	if f.kind == 'p' {
-		m = in.stock.newMessage(f, "", r.name, at, len(r.triggers))
-	} else {
-		m = in.stock.newMessage(f, r.name, "", at, len(r.triggers))
-	}
+	m := in.stock.newMessage(f, r.name, at, len(r.triggers))
 	if s.follows.some.Load() {
 		m.follow = s.follows.claim(in.index, r, f)
 	}

@@ -11,28 +11,29 @@ import (
 // Message is what Redis gave us, copied once out of the reader's buffer and shared by all its deliveries.
 //
 // The reader writes it on one processor and a worker reads it on another, each time from memory that the other one has in its cache. So it is
-// four cache lines side by side, which come together, and most messages have their bytes in it.
+// few cache lines side by side, which come together, and most messages have their bytes in it: 256 bytes in all.
 type Message struct {
 	buf      []byte // the channel, then the payload; in small or in large
-	at       int    // where the payload begins
 	ID       tenants.MessageID
 	follow   *Follow
+	at       int32 // where the payload begins
 	refs     int32 // deliveries that still need it; at zero it goes back
+	pattern  bool  // target is a pattern, else the channel
 	Received time.Time
 
-	pattern string  // of the table's entry, "" for an exact target
-	channel string  // of the table's entry, "" for a pattern
-	large   *buffer // nil where small is enough
-	small   [128]byte
+	target string  // the routing table's own string, so that nobody who asks for it makes a copy
+	large  *buffer // nil where small is enough
+	small  [144]byte
 }
 
-// newMessage makes a copy of a frame. channel is the routing table's own string where the frame's channel equals it, else "": it spares those
-// who ask for the channel a copy.
-func (s *stock) newMessage(f *frame, channel, pattern string, at time.Time, refs int) *Message {
+// newMessage makes a copy of a frame, which came for a target of that name.
+func (s *stock) newMessage(f *frame, target string, at time.Time, refs int) *Message {
 	m := s.take()
-	m.Received, m.pattern, m.channel, m.follow, m.refs = at, pattern, channel, nil, int32(refs)
-	if m.at = len(f.channel); m.at+len(f.payload) <= len(m.small) {
-		m.buf = m.small[:m.at+copy(m.small[copy(m.small[:], f.channel):], f.payload)]
+	m.at, m.refs, m.pattern = int32(len(f.channel)), int32(refs), f.kind == 'p'
+	m.Received, m.target, m.follow = at, target, nil
+	if n := len(f.channel) + len(f.payload); n <= len(m.small) {
+		m.buf = m.small[:n]
+		copy(m.buf[copy(m.buf, f.channel):], f.payload)
 		return m
 	}
 	m.large = buffers.Get().(*buffer)
@@ -58,14 +59,19 @@ func (m *Message) Payload() []byte { return m.buf[m.at:] }
 
 // Channel is where the message was published. The string outlives the Delivery.
 func (m *Message) Channel() string {
-	if m.channel != "" {
-		return m.channel
+	if m.pattern {
+		return string(m.buf[:m.at])
 	}
-	return string(m.buf[:m.at])
+	return m.target
 }
 
 // Pattern is the pattern that matched, or "".
-func (m *Message) Pattern() string { return m.pattern }
+func (m *Message) Pattern() string {
+	if m.pattern {
+		return m.target
+	}
+	return ""
+}
 
 // cost is what the message counts against byte bounds: its channel, its payload, and what keeping it takes.
 func (m *Message) cost() int64 { return int64(len(m.buf)) + overhead }
@@ -90,7 +96,7 @@ func (d *Delivery) Attribute(name string) (string, bool) {
 	case "tenloom_channel":
 		return d.Channel(), true
 	case "tenloom_pattern":
-		return d.pattern, true
+		return d.Pattern(), true
 	case "tenloom_message_id":
 		return d.ID.String(), true
 	case "tenloom_attempt":

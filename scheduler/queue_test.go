@@ -57,8 +57,7 @@ func end(r *run) {
 }
 
 func waitingMessage(name string, size int, at time.Time) *Message {
-	m := new(stock).newMessage(&frame{channel: []byte(name), payload: make([]byte, size)}, "", "p", at, 1)
-	return m
+	return new(stock).newMessage(&frame{kind: 'p', channel: []byte(name), payload: make([]byte, size)}, "p", at, 1)
 }
 
 // TestQueueAgainstModel applies random operations to the queue and to the model and compares what both hold after each.

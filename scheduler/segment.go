@@ -92,9 +92,9 @@ func (s *stock) readRecord(b []byte, target tenants.Target, began time.Time) (*M
 func (s *stock) restored(target tenants.Target, channel, payload []byte, received time.Time) *Message {
 	f := frame{channel: channel, payload: payload}
 	if target.Kind == tenants.Pattern {
-		return s.newMessage(&f, "", target.Name, received, 1)
+		f.kind = 'p'
 	}
-	return s.newMessage(&f, target.Name, "", received, 1)
+	return s.newMessage(&f, target.Name, received, 1)
 }
 
 // openSegment makes an empty segment.

@@ -23,7 +23,7 @@ import (
 func TestRecord(t *testing.T) {
 	began := time.Now()
 	for _, target := range []tenants.Target{{Name: "orders:new"}, {Kind: tenants.Pattern, Name: "orders:*"}, {Kind: tenants.Sharded, Name: "orders:new"}} {
-		m := new(stock).newMessage(&frame{channel: []byte("orders:new"), payload: []byte("{}\x00")}, "", "", began.Add(time.Hour), 1)
+		m := new(stock).newMessage(&frame{channel: []byte("orders:new"), payload: []byte("{}\x00")}, "", began.Add(time.Hour), 1)
 		m.ID[0], m.ID[15] = 1, 2
 		b := appendRecord([]byte("before"), m, began)[len("before"):]
 		size, err := recordLength(b)

@@ -32,7 +32,7 @@ func TestStockGivesNoMessageTwice(t *testing.T) {
 	var s stock
 	for n := range messages {
 		payload := bytes.Repeat([]byte{byte(n)}, sizes[n%len(sizes)])
-		m := s.newMessage(&frame{channel: []byte("channel"), payload: payload}, "", "", time.Time{}, 2)
+		m := s.newMessage(&frame{kind: 'p', channel: []byte("channel"), payload: payload}, "*", time.Time{}, 2)
 		all[n%workers] <- m
 		all[(n+1)%workers] <- m
 	}
