@@ -224,7 +224,7 @@ const (
 
 // sort looks whether a message is the hub's own, and whether its slot is delivered on this connection.
 func (c *conn) sort(f *frame) verdict {
-	if len(f.channel) >= len(reserved) && f.channel[0] == reserved[0] && string(f.channel[:len(reserved)]) == reserved {
+	if len(f.channel) >= len(ControlPrefix) && f.channel[0] == ControlPrefix[0] && string(f.channel[:len(ControlPrefix)]) == ControlPrefix {
 		return c.heed(f)
 	}
 	if d := c.deliver.Load(); d != allSlots && d>>f.slot()&1 == 0 {

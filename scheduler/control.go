@@ -12,7 +12,7 @@ import (
 // may publish on it could end connections, never divert a message.
 
 // controlName makes the name of a hub's control channel.
-func controlName() string { return reserved + rand.Text() }
+func controlName() string { return ControlPrefix + rand.Text() }
 
 const beatMark = 'b'
 

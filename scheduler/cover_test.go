@@ -194,12 +194,12 @@ func TestReservedChannels(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client()
 	w := watchEndpoint(t, Endpoint{Dial: dialler(t, s.URL), Publish: publisher(c)}, 50*time.Millisecond)
-	w.Add(channel("%sx", reserved))
-	w.Add(pattern1("%s*", reserved))
+	w.Add(channel("%sx", ControlPrefix))
+	w.Add(pattern1("%s*", ControlPrefix))
 	w.Add(pattern1("*"))
 	w.await("verdict", func() bool { return w.count(Rejected) == 2 && w.count(Active) == 1 })
 	for i := range 3 {
-		if err := c.Publish(t.Context(), fmt.Sprint(reserved, "x"), i).Err(); err != nil {
+		if err := c.Publish(t.Context(), fmt.Sprint(ControlPrefix, "x"), i).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}

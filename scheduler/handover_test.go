@@ -195,7 +195,7 @@ func (r *rotating) Dial(ctx context.Context) (net.Conn, error) { return (*r.dial
 // TestRotation moves to a new user, who may not subscribe to everything; then the old one is deleted, and nothing is interrupted.
 func TestRotation(t *testing.T) {
 	s := redistest.Start(t, "--user", "v1", "on", ">pw", "&*", "+subscribe", "+psubscribe", "+unsubscribe", "+ping",
-		"--user", "v2", "on", ">pw", "resetchannels", "&ok*", "&"+reserved+"*", "+subscribe", "+psubscribe", "+unsubscribe", "+ping")
+		"--user", "v2", "on", ">pw", "resetchannels", "&ok*", "&"+ControlPrefix+"*", "+subscribe", "+psubscribe", "+unsubscribe", "+ping")
 	c := s.Client()
 	var r rotating
 	r.use(t, s.As("v1", "pw"))

@@ -265,7 +265,7 @@ func (h *hub) announce() {
 	}
 	if n.control != "" && n.control != h.deaf {
 		h.deaf = n.control
-		h.config.log.Warn("redis refused the control channel, without which connections are not replaced without loss; grant &"+reserved+
+		h.config.log.Warn("redis refused the control channel, without which connections are not replaced without loss; grant &"+ControlPrefix+
 			"* to the user of this endpoint", "reason", n.control)
 	}
 	if n.changed && h.config.changed != nil {

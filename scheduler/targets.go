@@ -124,8 +124,9 @@ func (t *targets) join() *lane {
 	return l
 }
 
-// reserved begins the names of channels that hubs use among themselves. Nobody else is given a message of theirs.
-const reserved = "__tenloom:"
+// ControlPrefix begins the names of channels that hubs use among themselves, which their users on Redis must be allowed. Nobody else is given a
+// message of theirs.
+const ControlPrefix = "__tenloom:"
 
 // notOffered says why the hub cannot subscribe to a target, or "".
 func notOffered(name tenants.Target) string {
@@ -134,8 +135,8 @@ func notOffered(name tenants.Target) string {
 		return fmt.Sprintf("a target of kind %q is not offered by this hub; use a channel, a sharded channel or a pattern", name.Kind)
 	case len(name.Name) > maxName:
 		return fmt.Sprintf("its name has %d bytes, at most %d are subscribed to", len(name.Name), maxName)
-	case strings.HasPrefix(name.Name, reserved):
-		return fmt.Sprintf("names that begin with %q are tenloom's own; use another", reserved)
+	case strings.HasPrefix(name.Name, ControlPrefix):
+		return fmt.Sprintf("names that begin with %q are tenloom's own; use another", ControlPrefix)
 	}
 	return ""
 }

@@ -10,12 +10,26 @@ import (
 // parseEnvFile picks the variables out of a .env file. Of several spellings of one variable ours wins over Spin's and that over the plain
 // key; of two lines with the same name the first wins, as in Spin.
 func parseEnvFile(text string) (map[string]string, error) {
+	return pickVariables(text, EnvPrefix, SpinEnvPrefix, "")
+}
+
+// EnvFile is File of a .env file of any name, in which variables are written as in the environment, behind one of the prefixes.
+func EnvFile(path string, prefixes ...string) (Provider, error) {
+	texts, err := readTable(path, func(text string) (map[string]string, error) { return pickVariables(text, prefixes...) })
+	if err != nil {
+		return nil, err
+	}
+	return fileOf(path, texts), nil
+}
+
+// pickVariables takes what stands behind a prefix, in capitals, and the plain keys for the prefix "".
+func pickVariables(text string, prefixes ...string) (map[string]string, error) {
 	lines, err := (&envFile{text: text, line: 1}).read()
 	if err != nil {
 		return nil, err
 	}
 	values := map[string]string{}
-	for _, prefix := range []string{EnvPrefix, SpinEnvPrefix, ""} {
+	for _, prefix := range prefixes {
 		for key, value := range lines {
 			name, ok := strings.CutPrefix(key, prefix)
 			if prefix != "" {

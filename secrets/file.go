@@ -39,11 +39,15 @@ func File(path string) (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	return fileOf(path, texts), nil
+}
+
+func fileOf(path string, texts map[string]string) file {
 	f := file{path: path, values: make(map[string]Value, len(texts))}
 	for name, text := range texts {
 		f.values[name] = NewValue(text)
 	}
-	return f, nil
+	return f
 }
 
 func (f file) Lookup(_ context.Context, name string) (Value, bool, error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/tenloom/tenloom/sandbox"
 	"github.com/tenloom/tenloom/sandbox/outbound"
 	"github.com/tenloom/tenloom/scheduler"
+	"github.com/tenloom/tenloom/secrets/vault"
 	"github.com/tenloom/tenloom/tenants"
 )
 
@@ -41,7 +42,9 @@ type setting struct {
 }
 
 // settings are all that there are, apart from the Redis servers, of which there may be many.
-var settings = []setting{
+var settings = append(ownSettings, vaultSettings...)
+
+var ownSettings = []setting{
 	{"listen", aText, "127.0.0.1:7070", "address of the API", true},
 	{"state", aText, "", "directory for what outlives a run (default /var/lib/tenloom for root, else $XDG_STATE_HOME/tenloom)", true},
 	{"drain_timeout", aDuration, "20s", "how long a stop waits for running handlers", false},
@@ -75,6 +78,7 @@ var redisSettings = []setting{
 	{"redis.*.ca", aText, "", "PEM file of the authority that issued the server's certificate", true},
 	{"redis.*.cert", aText, "", "PEM file of the certificate to show to the server", true},
 	{"redis.*.key", aText, "", "PEM file of that certificate's key", true},
+	{"redis.*.vault", aText, "", "path of Vault that gives user and password: database/creds/ROLE, database/static-creds/ROLE, secret/data/PATH#USER,PASSWORD", true},
 }
 
 // find returns the setting that a key names, with the key itself in place of the pattern; inFile says that the key names a file to read the
@@ -134,6 +138,7 @@ func (s setting) check(value string) error {
 func (s setting) checkNamed(value string) error {
 	choices := map[string][]string{
 		"store.kind": {"file", "etcd"}, "log.level": {"debug", "info", "warn", "error"}, "log.format": {"text", "json"},
+		"vault.auth": {vault.Token, vault.AppRole, vault.Kubernetes, vault.JWT},
 	}[s.key]
 	if choices != nil && value != "" && !slices.Contains(choices, value) {
 		return fmt.Errorf("want %s, have %q%s", strings.Join(choices, " or "), value, didYouMean(value, choices))
@@ -260,7 +265,7 @@ func (c *configuration) consistent() (faults []string) {
 			say("redis.%s: %v (%s)", name, err, c.values["redis."+name+".url"].source)
 		}
 	}
-	return faults
+	return append(faults, c.vaultFaults()...)
 }
 
 // stateDirectory is where the server keeps things.

@@ -204,7 +204,7 @@ func redisKey(rest string) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	for _, last := range []string{"_URL", "_URL_FILE", "_CA", "_CERT", "_KEY"} {
+	for _, last := range []string{"_URL", "_URL_FILE", "_CA", "_CERT", "_KEY", "_VAULT"} {
 		if name, ok := strings.CutSuffix(rest, last); ok && name != "" {
 			name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
 			return "redis." + name + "." + strings.ToLower(last[1:]), tenants.CheckName(name) == nil

@@ -33,8 +33,10 @@ const (
 )
 
 type doctorFlags struct {
-	state string
-	redis redisFlags
+	state  string
+	redis  redisFlags
+	config string // of the server, for its Vault
+	role   vaultRole
 }
 
 func doctorCommand(g *globals) *cobra.Command {
@@ -43,7 +45,9 @@ func doctorCommand(g *globals) *cobra.Command {
 		Use:   "doctor",
 		Short: "Tell what this machine gives: compiler, resets, limits, state directory, Redis",
 		Long: `Look at what tenloom needs of this machine and tell what is there: how guests are compiled and made clean, the limits that bound how many of
-them there are, the state directory, and with --redis URL the Redis server.
+them there are, the state directory, with --redis URL the Redis server, and with --config FILE the Vault that a server's configuration names.
+
+With --vault-role TENANT it prints what Vault and its policies need for a tenant's credentials of Redis, and looks at nothing.
 
 Ends with 1 where something that is needed is missing; the line says what to do.`,
 		Example: "  tenloom doctor\n  tenloom doctor --redis redis://localhost:6379 --json",
@@ -52,6 +56,9 @@ Ends with 1 where something that is needed is missing; the line says what to do.
 			out, err := g.screen(cmd)
 			if err != nil {
 				return err
+			}
+			if f.role.tenant != "" {
+				return f.role.print(out)
 			}
 			all, err := examine(cmd.Context(), f)
 			if err != nil {
@@ -62,6 +69,8 @@ Ends with 1 where something that is needed is missing; the line says what to do.
 	}
 	cmd.Flags().StringVar(&f.state, "state", ".tenloom", "directory for what outlives a run")
 	f.redis.add(cmd, "Redis to look at")
+	cmd.Flags().StringVarP(&f.config, "config", "c", os.Getenv("TENLOOM_CONFIG"), "a server's "+configUsage+", for its Vault")
+	f.role.add(cmd)
 	return cmd
 }
 
@@ -77,6 +86,13 @@ func examine(ctx context.Context, f doctorFlags) ([]finding, error) {
 	all = append(all, stateFindings(f.state)...)
 	if redis != nil {
 		all = append(all, redisFindings(ctx, redis)...)
+	}
+	if f.config != "" {
+		more, err := vaultFindings(ctx, f.config)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, more...)
 	}
 	return all, nil
 }

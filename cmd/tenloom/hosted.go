@@ -47,6 +47,7 @@ type hosted struct {
 	tail       *telemetry.Tail
 	scheduler  *scheduler.Scheduler
 	runtime    *sandbox.Runtime
+	vault      *vaultPart // nil without one
 	servers    *platformServers
 	guard      *outbound.Dialer
 	controller *deploy.Controller
@@ -104,7 +105,14 @@ func openHosted(ctx context.Context, c *configuration, log *slog.Logger) (_ *hos
 	if h.scheduler, err = scheduler.New(running); err != nil {
 		return nil, err
 	}
-	if h.servers, err = newPlatformServers(c, newServers(nil, "", h.scheduler, log)); err != nil {
+	vaultConfig, err := c.vaultConfig()
+	if err != nil {
+		return nil, fail(exitUsage, "vault: %w", err)
+	}
+	if h.vault, err = openVault(vaultConfig, c.text("vault.variables"), log); err != nil {
+		return nil, err
+	}
+	if h.servers, err = newPlatformServers(c, newServers(nil, "", h.scheduler, log), h.vault); err != nil {
 		return nil, err
 	}
 	blocked, err := outbound.ParseNetworks(c.list("outbound.blocked"))
@@ -209,7 +217,7 @@ func (h *hosted) system(ctx context.Context, s deploy.Scope) (deploy.System, err
 	if err := h.variables.refresh(ctx, key); err != nil {
 		return deploy.System{}, err
 	}
-	resolver := secrets.NewResolver(declared(s.Manifest), h.variables.of(key))
+	resolver := secrets.NewResolver(declared(s.Manifest), append([]secrets.Provider{h.variables.of(key)}, h.vault.providers(key)...)...)
 	return deploy.System{
 		Policy: s.Policy, MaxModule: maxModule,
 		Required:     resolver.Check,
@@ -352,6 +360,9 @@ func (h *hosted) checks() []api.Check {
 	for _, id := range h.servers.names() {
 		all = append(all, api.Check{Name: "redis " + string(id), OK: true, Detail: h.condition(id)})
 	}
+	if h.vault != nil { // what was read stays in force while it is away, so the process stays ready
+		all = append(all, api.Check{Name: "vault", OK: true, Detail: h.vault.client.State().String()})
+	}
 	return all
 }
 
@@ -370,10 +381,11 @@ func (h *hosted) condition(id tenants.EndpointID) string {
 			waiting, reason = waiting+1, t.State.String()+" "+t.Reason
 		}
 	}
+	login := h.vault.condition(id)
 	if waiting > 0 {
-		return fmt.Sprintf("degraded: %d of %s not subscribed: %s", waiting, count(len(all), "target"), reason)
+		return fmt.Sprintf("degraded: %d of %s not subscribed: %s", waiting, count(len(all), "target"), reason) + h.vault.advise(id, reason) + login
 	}
-	return fmt.Sprintf("ok, %s", count(len(all), "target"))
+	return fmt.Sprintf("ok, %s", count(len(all), "target")) + login
 }
 
 // gap tells each component in its own log when messages for it may have been lost.
@@ -445,6 +457,7 @@ func (h *hosted) close(ctx context.Context) error {
 	if h.servers != nil {
 		h.servers.close()
 	}
+	err = errors.Join(err, h.vault.close())
 	if h.runtime != nil {
 		err = errors.Join(err, h.runtime.Close(ctx))
 	}

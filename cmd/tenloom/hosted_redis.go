@@ -23,13 +23,18 @@ type platformServers struct {
 }
 
 // newPlatformServers opens the configured servers. One that does not answer now is tried for as long as the program runs.
-func newPlatformServers(c *configuration, s *servers) (*platformServers, error) {
+func newPlatformServers(c *configuration, s *servers, v *vaultPart) (*platformServers, error) {
 	p := &platformServers{s, map[tenants.EndpointID]*endpoint.Options{}}
 	for _, name := range c.redisNames() {
 		given := c.redis(name)
 		options, err := given.parse()
 		if err != nil {
 			return nil, fail(exitUsage, "redis.%s: %w", name, err)
+		}
+		if path := c.text("redis." + name + ".vault"); path != "" {
+			if options, err = v.credential(tenants.EndpointID(name), options, path, s.renew); err != nil {
+				return nil, fail(exitUsage, "redis.%s.vault: %w", name, err)
+			}
 		}
 		p.add(tenants.EndpointID(name), options)
 	}

@@ -177,22 +177,24 @@ const maxData = 64 << 20 // bytes of a payload given by hand
 // localPlatform is a platform for commands that run guests in this process without subscribing to anything. Compiled code is kept beside
 // the application where "up" has made a place for it.
 func localPlatform(cmd *cobra.Command, g *globals, m *manifest.Manifest, redis redisFlags, variables variableFlags, compiling compileFlags) (*platform, func(), error) {
-	given, err := variables.providers()
+	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level(g)}))
+	given, stopProviders, err := variables.providers(log)
 	if err != nil {
 		return nil, nil, err
 	}
 	main, stopRedis, err := mainRedis(redis, "127.0.0.1:0")
 	if err != nil {
+		stopProviders()
 		return nil, nil, err
 	}
 	cache := filepath.Join(m.Dir, ".tenloom", "cache")
 	if _, err := os.Stat(cache); errors.Is(err, os.ErrNotExist) {
 		cache = ""
 	}
-	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level(g)}))
 	p, err := newPlatform(cmd.Context(), platformConfig{manifest: m, redis: main, variables: given, compiling: compiling, cacheDir: cache, log: log})
 	if err != nil {
 		stopRedis()
+		stopProviders()
 		return nil, nil, err
 	}
 	return p, func() {
@@ -200,5 +202,6 @@ func localPlatform(cmd *cobra.Command, g *globals, m *manifest.Manifest, redis r
 			fmt.Fprintln(cmd.ErrOrStderr(), "Warning:", err)
 		}
 		stopRedis()
+		stopProviders()
 	}, nil
 }

@@ -94,10 +94,11 @@ func up(ctx context.Context, out, messages io.Writer, g *globals, f upFlags) (er
 			return err
 		}
 	}
-	given, err := f.variables.providers()
+	given, stopProviders, err := f.variables.providers(log)
 	if err != nil {
 		return err
 	}
+	defer stopProviders()
 	listener, err := listen(f.listen)
 	if err != nil {
 		return err

@@ -329,3 +329,49 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return false
 	}
 }
+
+// Allowed asks which of some paths the session may not use in the way that each needs, and returns the policy lines that are missing. It needs
+// nothing but the default policy.
+func (c *Client) Allowed(ctx context.Context, needs []Need) (missing []string, err error) {
+	paths := make([]string, len(needs))
+	for i, n := range needs {
+		paths[i] = n.Path
+	}
+	secret, err := c.write(ctx, "sys/capabilities-self", map[string]any{"paths": paths})
+	if err != nil || secret == nil {
+		return nil, err
+	}
+	for _, n := range needs {
+		have, _ := secret.Data[n.Path].([]any)
+		may := false
+		for _, one := range have {
+			may = may || one == n.Capability || one == "root"
+		}
+		if !may {
+			missing = append(missing, PolicyLine(n.Path, n.Capability))
+		}
+	}
+	return missing, nil
+}
+
+// Need is a path and the capability that is needed on it.
+type Need struct{ Path, Capability string }
+
+// Ready waits until there is a session, or says why there is none.
+func (c *Client) Ready(ctx context.Context) error { return c.signed(ctx) }
+
+// Statements are the creation statements of a dynamic role, where our policy lets us read it.
+func (c *Client) Statements(ctx context.Context, s Source) ([]string, error) {
+	secret, err := c.read(ctx, s.mount+"/roles/"+s.role)
+	if err != nil || secret == nil {
+		return nil, err
+	}
+	var all []string
+	list, _ := secret.Data["creation_statements"].([]any)
+	for _, one := range list {
+		if text, ok := one.(string); ok {
+			all = append(all, text)
+		}
+	}
+	return all, nil
+}

@@ -74,18 +74,41 @@ func (s Source) String() string { return s.path }
 // Role is the role of the database engine that makes the credentials, and the mount; "" where they come from a KV secret.
 func (s Source) Role() (mount, role string) { return s.mount, s.role }
 
-// Policy is the lines that a policy needs for this source.
-func (s Source) Policy() []string {
-	lines := []string{PolicyLine(s.path, "read")}
+// Needs are what a policy has to allow for this source.
+func (s Source) Needs() []Need {
+	all := []Need{{s.path, "read"}}
 	if s.shape == dynamic {
-		lines = append(lines, PolicyLine("sys/leases/renew", "update"), PolicyLine("sys/leases/revoke", "update"))
+		all = append(all, Need{"sys/leases/renew", "update"}, Need{"sys/leases/revoke", "update"})
 	}
-	return lines
+	return all
 }
+
+// IsDynamic says that each read makes a user.
+func (s Source) IsDynamic() bool { return s.shape == dynamic }
 
 func clip(s string) string {
 	if len(s) > 100 {
 		return s[:100] + "..."
 	}
 	return s
+}
+
+// ParseVariables reads where variables stand in a KV engine, as a path of the API: secret/data/PATH for version 2, kv/PATH for version 1, with
+// {{ tenant }}, {{ app }} and {{ name }} in the place of theirs; behind # the field. See KVConfig for what is left out.
+func ParseVariables(text string) (KVConfig, error) {
+	path, field, _ := strings.Cut(text, "#")
+	k := KVConfig{Field: strings.TrimSpace(field)}
+	parts := strings.Split(strings.Trim(strings.TrimSpace(path), "/"), "/")
+	if len(parts) < 2 || parts[0] == "" || strings.Contains(parts[0], "{") {
+		return k, fmt.Errorf("vault: %q is no path of a KV engine; want MOUNT/data/PATH for version 2 or MOUNT/PATH for version 1, such as secret/data/tenants/{{ tenant }}/{{ name }}", clip(text))
+	}
+	k.Mount, k.Version, k.Path = parts[0], 1, strings.Join(parts[1:], "/")
+	for i, part := range parts {
+		if i > 0 && part == "data" && i < len(parts)-1 {
+			k.Mount, k.Version, k.Path = strings.Join(parts[:i], "/"), 2, strings.Join(parts[i+1:], "/")
+			break
+		}
+	}
+	_, err := (&Client{}).KV(k)
+	return k, err
 }

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/tenloom/tenloom/scheduler"
+	"github.com/tenloom/tenloom/secrets/vault"
+	"github.com/tenloom/tenloom/tenants"
+)
+
+// vaultRole are the flags of doctor --vault-role.
+type vaultRole struct {
+	tenant   string
+	patterns []string
+	mount    string
+}
+
+func (r *vaultRole) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&r.tenant, "vault-role", "", "print the creation statement and the policy for a tenant's credentials of Redis")
+	flags.StringArrayVar(&r.patterns, "pattern", nil, "with --vault-role: a pattern that the tenant's triggers subscribe to, as it stands there")
+	flags.StringVar(&r.mount, "vault-mount", "database", "with --vault-role: path of the database engine")
+}
+
+// print writes what an operator pastes.
+func (r *vaultRole) print(out screen) error {
+	if err := tenants.CheckName(r.tenant); err != nil {
+		return fail(exitUsage, "--vault-role: %w", err)
+	}
+	own := r.tenant + ":"
+	for i, p := range r.patterns {
+		if !strings.HasPrefix(p, own) {
+			r.patterns[i] = own + p // as the server is asked for it
+		}
+	}
+	mount := strings.Trim(r.mount, "/")
+	statement := vault.Statement(r.tenant, scheduler.ControlPrefix, r.patterns)
+	source, err := vault.ParseSource(mount + "/creds/" + r.tenant)
+	if err != nil {
+		return fail(exitUsage, "--vault-mount: %w", err)
+	}
+	var policy []string
+	for _, n := range source.Needs() {
+		policy = append(policy, vault.PolicyLine(n.Path, n.Capability))
+	}
+	if out.isJSON() {
+		doc, err := json.Marshal(map[string]any{"creation_statement": statement, "role": mount + "/roles/" + r.tenant, "policy": policy, "path": source.String()})
+		if err != nil {
+			return err
+		}
+		return out.json(doc)
+	}
+	lines := [][]string{
+		{"# The dynamic role. Redis compares a pattern with those allowed as text: name each with --pattern."},
+		{fmt.Sprintf("vault write %s/roles/%s db_name=REDIS default_ttl=1h max_ttl=24h \\", mount, r.tenant)},
+		{"  creation_statements='" + statement + "'"},
+		{""},
+		{"# The policy of the token that tenloom signs in with."},
+	}
+	for _, line := range policy {
+		lines = append(lines, []string{line})
+	}
+	lines = append(lines, []string{""}, []string{"# The credential, in the server's configuration: redis.NAME.vault = \"" + source.String() + "\""})
+	return out.rows("", lines)
+}
+
+// vaultFindings look at the Vault of a server's configuration: whether we are signed in, and may read what the configuration names.
+func vaultFindings(ctx context.Context, file string) ([]finding, error) {
+	flags := configFlags{file: file, values: map[string]*string{}, set: pflag.NewFlagSet("doctor", pflag.ContinueOnError)}
+	c, err := flags.read()
+	if err != nil {
+		return nil, err
+	}
+	given, err := c.vaultConfig()
+	if err != nil || given == nil {
+		return nil, err
+	}
+	part, err := openVault(given, "", slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	defer part.close() // the findings say what there is to say
+	ctx, cancel := context.WithTimeout(ctx, 2*doctorWait)
+	defer cancel()
+	if err := part.client.Ready(ctx); err != nil {
+		return []finding{vaultTrouble("vault", err)}, nil
+	}
+	state := part.client.State()
+	all := []finding{{"vault", statusOK, given.Address + ", signed in by " + c.text("vault.auth") + ", " + state.String(), ""}}
+	if !state.Until.IsZero() && !state.Renewable && given.Auth.Method == vault.Token {
+		all[0].Status, all[0].Next = statusNote, "the token cannot be renewed: give another before, a periodic one, or sign in with approle, kubernetes or jwt"
+	}
+	if path := c.text("vault.variables"); path != "" {
+		all = append(all, variablesFinding(ctx, part.client, path))
+	}
+	for _, name := range c.redisNames() {
+		if path := c.text("redis." + name + ".vault"); path != "" {
+			all = append(all, credentialFindings(ctx, part.client, name, path)...)
+		}
+	}
+	return all, nil
+}
+
+func vaultTrouble(check string, err error) finding {
+	var told *vault.Error
+	if errors.As(err, &told) {
+		return finding{check, statusFail, told.Path + ": " + told.Detail, told.Next}
+	}
+	return finding{check, statusFail, err.Error(), ""}
+}
+
+func variablesFinding(ctx context.Context, c *vault.Client, path string) finding {
+	const check = "vault variables"
+	k, err := vault.ParseVariables(path)
+	if err != nil {
+		return finding{check, statusFail, err.Error(), ""}
+	}
+	kv, err := c.KV(k)
+	if err != nil {
+		return finding{check, statusFail, err.Error(), ""}
+	}
+	return allowedFinding(ctx, c, check, []vault.Need{{Path: kv.PolicyPath("TENANT", "APP"), Capability: "read"}})
+}
+
+// credentialFindings ask what we may do with a source of credentials. No credential is made.
+func credentialFindings(ctx context.Context, c *vault.Client, name, path string) []finding {
+	check := "vault redis " + name
+	s, err := vault.ParseSource(path)
+	if err != nil {
+		return []finding{{check, statusFail, err.Error(), ""}}
+	}
+	all := []finding{allowedFinding(ctx, c, check, s.Needs())}
+	if !s.IsDynamic() {
+		return all
+	}
+	statements, err := c.Statements(ctx, s)
+	var told *vault.Error
+	switch {
+	case errors.As(err, &told) && told.Kind == vault.Denied:
+		return all // to look at the role is not needed
+	case err != nil:
+		return append(all, vaultTrouble(check+" role", err))
+	}
+	for _, fault := range vault.CheckStatement(statements) {
+		mount, role := s.Role()
+		all = append(all, finding{check + " role", statusFail, mount + "/roles/" + role + ": " + fault, "tenloom doctor --vault-role TENANT prints a creation statement"})
+	}
+	return all
+}
+
+func allowedFinding(ctx context.Context, c *vault.Client, check string, needs []vault.Need) finding {
+	missing, err := c.Allowed(ctx, needs)
+	if err != nil {
+		return vaultTrouble(check, err)
+	}
+	if missing != nil {
+		return finding{check, statusFail, "the policy does not allow " + needs[0].Path, "add: " + strings.Join(missing, " ")}
+	}
+	return finding{check, statusOK, "may use " + needs[0].Path, ""}
+}

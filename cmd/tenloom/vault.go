@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/tenloom/tenloom/secrets"
+	"github.com/tenloom/tenloom/secrets/vault"
+	"github.com/tenloom/tenloom/tenants"
+	"github.com/tenloom/tenloom/tenants/endpoint"
+)
+
+// vaultSettings are how the server uses a Vault. No secret stands among them: files are read at each sign-in.
+var vaultSettings = []setting{
+	{"vault.address", aText, "", "Vault for variables and for credentials of Redis: https://HOST:8200 (default: none)", true},
+	{"vault.namespace", aText, "", "Vault: namespace", true},
+	{"vault.ca", aText, "", "Vault: PEM file of the authority that issued its certificate (default: the system's)", true},
+	{"vault.cert", aText, "", "Vault: PEM file of the certificate to show", true},
+	{"vault.key", aText, "", "Vault: PEM file of that certificate's key", true},
+	{"vault.auth", aText, vault.Token, "Vault: how to sign in: token, approle, kubernetes or jwt", true},
+	{"vault.auth_mount", aText, "", "Vault: where that method is enabled (default: its name)", true},
+	{"vault.token_file", aText, "", "Vault: file with the token", true},
+	{"vault.role_id", aText, "", "Vault: role id of the AppRole", true},
+	{"vault.secret_id_file", aText, "", "Vault: file with the secret id of the AppRole", true},
+	{"vault.role", aText, "", "Vault: role for kubernetes and jwt", true},
+	{"vault.jwt_file", aText, "", "Vault: file with the identity's token, for jwt and kubernetes (default there: the service account's)", true},
+	{"vault.variables", aText, "", "Vault: where variables stand that are not set here: MOUNT/data/PATH, with {{ tenant }}, {{ app }} and {{ name }}, and #FIELD", true},
+	{"vault.refresh", aDuration, vault.DefaultRefresh.String(), "Vault: age at which what was read is read again", true},
+	{"vault.stale", aDuration, vault.DefaultStale.String(), "Vault: age to which it is used while Vault is away", true},
+	{"vault.rate", aNumber, fmt.Sprint(vault.DefaultRate), "Vault: requests per second on average", true},
+}
+
+// vaultConfig reads the settings; nil where there is no Vault.
+func (c *configuration) vaultConfig() (*vault.Config, error) {
+	if c.text("vault.address") == "" {
+		return nil, nil
+	}
+	v := &vault.Config{
+		Address: c.text("vault.address"), Namespace: c.text("vault.namespace"),
+		Auth: vault.Auth{
+			Method: c.text("vault.auth"), Mount: c.text("vault.auth_mount"), TokenFile: c.text("vault.token_file"), RoleID: c.text("vault.role_id"),
+			SecretIDFile: c.text("vault.secret_id_file"), Role: c.text("vault.role"), JWTFile: c.text("vault.jwt_file"),
+		},
+		Rate: float64(c.number("vault.rate")), Refresh: c.duration("vault.refresh"), Stale: c.duration("vault.stale"),
+	}
+	if err := readPEM(v, c.text("vault.ca"), c.text("vault.cert"), c.text("vault.key")); err != nil {
+		return nil, err
+	}
+	return v, v.Check()
+}
+
+// readPEM reads the certificates of a Vault from files.
+func readPEM(v *vault.Config, ca, cert, key string) error {
+	for _, one := range []struct {
+		what, file string
+		pem        *[]byte
+	}{{"ca", ca, &v.CA}, {"cert", cert, &v.Cert}, {"key", key, &v.Key}} {
+		if one.file == "" {
+			continue
+		}
+		text, err := os.ReadFile(one.file)
+		if err != nil {
+			return fmt.Errorf("%s: %w", one.what, err)
+		}
+		*one.pem = text
+	}
+	return nil
+}
+
+// vaultFaults are what is wrong with the settings of Vault, and with what needs it.
+func (c *configuration) vaultFaults() (faults []string) {
+	if _, err := c.vaultConfig(); err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			faults = append(faults, "vault."+strings.Replace(line, "auth token: give the token, or the file that holds it", "token_file: it is not said which file holds the token", 1))
+		}
+	}
+	if path := c.text("vault.variables"); path != "" {
+		if _, err := vault.ParseVariables(path); err != nil {
+			faults = append(faults, fmt.Sprintf("vault.variables: %v (%s)", err, c.values["vault.variables"].source))
+		}
+	}
+	needed := []string{"vault.variables"}
+	for _, name := range c.redisNames() {
+		key := "redis." + name + ".vault"
+		if path := c.text(key); path != "" {
+			needed = append(needed, key)
+			if _, err := vault.ParseSource(path); err != nil {
+				faults = append(faults, fmt.Sprintf("%s: %v (%s)", key, err, c.values[key].source))
+			}
+		}
+	}
+	for _, key := range needed {
+		if c.text(key) != "" && c.text("vault.address") == "" {
+			faults = append(faults, fmt.Sprintf("%s: it is not said where Vault is (%s)\n  vault.address = \"https://HOST:8200\"", key, c.values[key].source))
+		}
+	}
+	return faults
+}
+
+// vaultPart is the Vault of a server: what runs beside it, and the credentials of its Redis servers.
+type vaultPart struct {
+	client      *vault.Client
+	kv          *vault.KV // nil where no variables come from there
+	credentials map[tenants.EndpointID]*vault.Credential
+	stop        context.CancelFunc
+	ended       chan struct{}
+}
+
+// openVault begins to use the Vault of a configuration; nil where there is none.
+func openVault(c *vault.Config, variables string, log *slog.Logger) (*vaultPart, error) {
+	if c == nil {
+		return nil, nil
+	}
+	c.Log = log
+	client, err := vault.New(*c)
+	if err != nil {
+		return nil, err
+	}
+	var kv *vault.KV
+	if variables != "" {
+		k, err := vault.ParseVariables(variables)
+		if err != nil {
+			return nil, err
+		}
+		if kv, err = client.KV(k); err != nil {
+			return nil, err
+		}
+	}
+	p := runVault(client)
+	p.kv = kv
+	return p, nil
+}
+
+// providers are those of one application's variables.
+func (p *vaultPart) providers(key appKey) []secrets.Provider {
+	if p == nil || p.kv == nil {
+		return nil
+	}
+	return []secrets.Provider{p.kv.For(string(key.tenant), string(key.app))}
+}
+
+// credential has the options of a Redis server log in with what a path of Vault gives, from now on. renew moves the connections of subscribers;
+// clients move by themselves.
+func (p *vaultPart) credential(id tenants.EndpointID, options *endpoint.Options, path string, renew func(context.Context, tenants.EndpointID, string) error) (*endpoint.Options, error) {
+	source, err := vault.ParseSource(path)
+	if err != nil {
+		return nil, err
+	}
+	k := p.client.Open(source, func(ctx context.Context, why string) error {
+		return renew(ctx, id, "another credential is in force: "+why)
+	})
+	secured, err := options.With(func(c *endpoint.Config) { c.Credentials, c.Refused, c.Version = k.Login, k.Refused, k.Version })
+	if err != nil {
+		k.Close()
+		return nil, err
+	}
+	p.credentials[id] = k
+	return secured, nil
+}
+
+// condition tells how the credential of a Redis server stands, "" where it has none.
+func (p *vaultPart) condition(id tenants.EndpointID) string {
+	if p == nil || p.credentials[id] == nil {
+		return ""
+	}
+	return "; credential " + p.credentials[id].State().String()
+}
+
+// advise says what to do where Redis refuses to let a user of Vault's subscribe.
+func (p *vaultPart) advise(id tenants.EndpointID, reason string) string {
+	if p == nil || p.credentials[id] == nil || !strings.Contains(reason, "NOPERM") {
+		return ""
+	}
+	if _, role := p.credentials[id].Source().Role(); role != "" {
+		return fmt.Sprintf("; the creation statement of role %q does not allow it: tenloom doctor --vault-role TENANT prints one that does", role)
+	}
+	return ""
+}
+
+// close ends everything, and gives up what Vault holds for us.
+func (p *vaultPart) close() error {
+	if p == nil {
+		return nil
+	}
+	p.stop()
+	<-p.ended
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	return p.client.Close(ctx)
+}
