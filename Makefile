@@ -4,7 +4,7 @@ GO ?= go
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BIN = bin/tenloom
 
-.PHONY: build test soak check bench guests deps fuzz clean
+.PHONY: build test soak check bench guests deps wast fuzz clean
 
 build: ## bin/tenloom
 	$(GO) build -trimpath -o $(BIN) ./cmd/tenloom
@@ -33,6 +33,9 @@ bench: deps ## one line for each number the project promises: name, value, targe
 
 guests: ## rebuild the prebuilt guests, those that are embedded and those that tests use
 	.ci/guests
+
+wast: ## hold the component model's own scripts against our decoder; WAST="folder ..." names check-outs of them
+	.ci/wast $(WAST)
 
 fuzz: ## each fuzz target for FUZZTIME
 	.ci/fuzz $(or $(FUZZTIME),30s)

@@ -56,7 +56,7 @@ func (t *Type) align64() uint64 {
 }
 
 // measure works out all that depends on the parts, which are laid out already.
-func (t *Type) measure(tb *Table) error {
+func (t *Type) measure(tb *Table, most uint64) error {
 	if err := t.count(tb); err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (t *Type) measure(tb *Table) error {
 	case Record, Tuple:
 		for i, f := range t.fields {
 			t.fields[i].Offset = uint32(narrow.add(uint64(f.Type.align), uint64(f.Type.size)))
-			if wide.add(f.Type.align64(), uint64(f.Type.size64)); wide.size > MaxBytes {
+			if wide.add(f.Type.align64(), uint64(f.Type.size64)); wide.size > most {
 				return t.tooLarge()
 			}
 		}
@@ -103,7 +103,7 @@ func (t *Type) measure(tb *Table) error {
 	}
 	narrow.size = aligned(narrow.size, narrow.align)
 	wide.size = aligned(wide.size, wide.align)
-	if wide.size > MaxBytes {
+	if wide.size > most {
 		return t.tooLarge()
 	}
 	t.align, t.size, t.size64 = uint8(narrow.align), uint32(narrow.size), uint32(wide.size)

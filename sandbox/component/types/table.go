@@ -129,7 +129,7 @@ func (tb *Table) Map(key, value *Type) (*Type, error) {
 	if k := key.kind; !(k >= Bool && k <= U64) && k != Char && k != String {
 		return nil, fmt.Errorf("the keys of a map are %s, they need to be booleans, integers, characters or strings", k)
 	}
-	entry, err := tb.Tuple(key, value)
+	entry, err := tb.internUpTo(Type{kind: Tuple, fields: []Field{{Type: key}, {Type: value}}}, 2*MaxBytes+16) // no type of its own: its parts are bounded
 	if err != nil {
 		return nil, err
 	}
@@ -155,20 +155,26 @@ func (tb *Table) Future(elem *Type) (*Type, error) {
 }
 
 // intern finds the type that t describes or lays t out and keeps it.
-func (tb *Table) intern(t Type) (*Type, error) {
+func (tb *Table) intern(t Type) (*Type, error) { return tb.internUpTo(t, MaxBytes) }
+
+// internUpTo does so for a type of at most most bytes.
+func (tb *Table) internUpTo(t Type, most uint64) (*Type, error) {
 	var h maphash.Hash
 	h.SetSeed(tb.seed)
 	t.sum(&h)
 	t.hash = h.Sum64()
 	for known := tb.types[t.hash]; known != nil; known = known.next {
 		if known.same(&t) {
+			if uint64(known.size64) > most {
+				return nil, known.tooLarge()
+			}
 			return known, nil
 		}
 	}
 	if err := tb.Charge(typeBytes + entryBytes*(len(t.fields)+len(t.cases)+len(t.labels)+1)); err != nil {
 		return nil, err
 	}
-	if err := t.measure(tb); err != nil {
+	if err := t.measure(tb, most); err != nil {
 		return nil, err
 	}
 	t.table = tb
@@ -260,7 +266,7 @@ func (s *substitution) of(t *Type) (*Type, error) {
 	if err != nil {
 		return nil, err
 	}
-	result, err := s.table.intern(made)
+	result, err := s.table.internUpTo(made, uint64(max(t.size64, MaxBytes)))
 	if err == nil {
 		s.done[t] = result
 	}

@@ -315,6 +315,13 @@ func TestLimits(t *testing.T) {
 	if _, err := m.Tuple(half, half); err == nil {
 		t.Error("a tuple of 1<<28 bytes is allowed")
 	}
+	full := m.must(m.FixedList(u8, 1<<28-1))
+	if e := m.must(m.Map(u8, full)).Elem(); e.Size() != 1<<28 {
+		t.Errorf("entries of a map take %d bytes", e.Size())
+	}
+	if _, err := m.Tuple(u8, full); err == nil {
+		t.Error("a tuple of 1<<28 bytes is allowed after a map of such tuples")
+	}
 	small := NewTable(Limits{Bytes: 4096})
 	for i := range 100 {
 		if _, err = small.FixedList(u8, uint32(i+1)); err != nil {
