@@ -65,6 +65,9 @@ func (m *Message) Channel() string {
 	return m.target
 }
 
+// named is the channel, valid as long as the Delivery.
+func (m *Message) named() []byte { return m.buf[:m.at] }
+
 // Pattern is the pattern that matched, or "".
 func (m *Message) Pattern() string {
 	if m.pattern {

@@ -46,6 +46,7 @@ type worker struct {
 	run      run
 	delivery Delivery
 	record   telemetry.Record
+	tally    telemetry.Tally // of the run
 	ids      tenants.Sequence
 	stock    stock
 	session  Session  // of the run; nil before its first delivery
@@ -130,6 +131,7 @@ func (w *worker) handle() {
 		}
 		w.invoke(r.trigger, m)
 	}
+	w.tally.Flush()
 	w.close()
 }
 
@@ -169,9 +171,10 @@ func (w *worker) invoke(t *triggerQueue, m *Message) {
 		Waited: began.Sub(m.Received), Ran: ran, Outcome: result.Outcome, Err: result.Err, Awaited: m.follow != nil,
 		Output: result.Output, Truncated: result.Truncated, Memory: result.Memory, Fuel: result.Fuel,
 		Instance: result.Instance, Started: result.Started, Calls: result.Calls, CallsMade: result.CallsMade, CallsFailed: result.CallsFailed,
-		Sent: result.Sent, Replied: result.Replied, Trace: d.Trace,
+		Sent: result.Sent, Replied: result.Replied, Trace: d.Trace, Channel: m.named(),
 	}
-	w.s.end(&w.record, &w.stock, t, m)
+	w.tally.Record(t.tenant.account, &w.record, w.run.begun < len(w.run.messages))
+	part(&w.record, &w.stock, m)
 }
 
 // watch has the watchdog look once a run that is on its way has lasted too long. The caller holds the queue's lock. A worker that looks for
@@ -222,15 +225,14 @@ func (s *Scheduler) refuse(rec *telemetry.Record, to *stock, a arrival, now time
 	*rec = telemetry.Record{
 		Trigger: a.trigger.version.Load().public, Message: a.message.ID, Bytes: len(a.message.Payload()), Received: a.message.Received,
 		Waited: now.Sub(a.message.Received), Outcome: a.outcome, Reason: a.reason,
-		Trace: s.config.Recorder.Begin(a.message.Payload()),
+		Trace: s.config.Recorder.Begin(a.message.Payload()), Channel: a.message.named(),
 	}
-	s.end(rec, to, a.trigger, a.message)
+	a.trigger.tenant.account.Record(rec)
+	part(rec, to, a.message)
 }
 
-// end is where every Delivery ends, once.
-func (s *Scheduler) end(rec *telemetry.Record, to *stock, t *triggerQueue, m *Message) {
-	rec.Channel = m.buf[:m.at]
-	t.tenant.account.Record(rec)
+// part is the end of a Delivery, after its Record, for whoever follows the message and for the message itself.
+func part(rec *telemetry.Record, to *stock, m *Message) {
 	if m.follow != nil {
 		m.follow.end(rec)
 	}

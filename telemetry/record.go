@@ -129,17 +129,27 @@ func (a *Account) Gap(d time.Duration) {
 	a.gapNanos.Add(int64(d))
 }
 
-// Record ends a Delivery: it is called exactly once for each. It counts, keeps it in the history, and has it traced.
+// Record ends a Delivery: it is called exactly once for each, here or in a Tally. It counts, keeps it in the history, and has it traced.
 func (a *Account) Record(rec *Record) {
+	w := a.working()
+	w.add(rec)
+	a.end(rec, w)
+}
+
+// working is the account's work, made at first use.
+func (a *Account) working() *work {
+	if w := a.work.Load(); w != nil {
+		return w
+	}
+	return a.start()
+}
+
+// end does all of Record but count what the delivery came to.
+func (a *Account) end(rec *Record, w *work) {
 	a.outcomes[rec.Outcome].Add(1)
 	if rec.Reason != tenants.NoReason {
 		a.reasons[rec.Reason].Add(1)
 	}
-	w := a.work.Load()
-	if w == nil {
-		w = a.start()
-	}
-	w.add(rec)
 	a.history.add(rec)
 	if rec.Trace.On() {
 		if t := a.recorder.tracer.Load(); t != nil && t.keeps(rec) {

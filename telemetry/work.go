@@ -98,7 +98,7 @@ func (u *usage) add(rec *Record) {
 	if rec.Fuel > 0 {
 		u.fuel.Add(rec.Fuel)
 	}
-	u.hold(rec.Memory, rec.Ran)
+	u.hold([2]uint64{pageNanos(rec.Memory, rec.Ran), 0})
 	if rec.Outcome != tenants.Handled {
 		u.failed.Add(1)
 	}
@@ -112,14 +112,16 @@ func (u *usage) add(rec *Record) {
 // page is what linear memory grows by, in bytes.
 const page = 64 << 10
 
-// hold counts the memory of one invocation over its time. In pages and nanoseconds one product fits a word; their sum does not for ever.
-func (u *usage) hold(memory uint64, ran time.Duration) {
-	product := (memory / page) * uint64(max(ran, 0))
-	if product == 0 {
-		return
+// pageNanos is the memory of one invocation over its time. In pages and nanoseconds one product fits a word; their sum does not for ever.
+func pageNanos(memory uint64, ran time.Duration) uint64 { return (memory / page) * uint64(max(ran, 0)) }
+
+// hold counts memory over time.
+func (u *usage) hold(held [2]uint64) {
+	if held[0] > 0 && u.held[0].Add(held[0]) < held[0] {
+		held[1]++
 	}
-	if u.held[0].Add(product) < product {
-		u.held[1].Add(1)
+	if held[1] > 0 {
+		u.held[1].Add(held[1])
 	}
 }
 
