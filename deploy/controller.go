@@ -37,6 +37,9 @@ type Config struct {
 	// Pull stores what an OCI reference leads to, of at most so many bytes. An error with NextStep is the reference's fault. nil: none is taken.
 	Pull func(ctx context.Context, reference string, most int64) (oci.App, error)
 
+	// Ended is told of each operation that has ended; nil tells nobody.
+	Ended func(o tenants.Operation)
+
 	Workers       int           // operations at once; default twice the processors; the others wait
 	SubscribeWait time.Duration // for the acknowledgement of new targets; default 10 s
 }

@@ -60,13 +60,21 @@ func (c *Controller) forget(o *operation) {
 	}
 }
 
+// ended forgets an operation, and tells of its end.
+func (c *Controller) ended(o *operation) {
+	c.forget(o)
+	if now, _ := o.read(); c.config.Ended != nil && now.State != tenants.OperationRunning {
+		c.config.Ended(now)
+	}
+}
+
 // run does an operation's work when a slot is free. fail is called where the work ends with an error; it and the work write the operation's
 // end down with what they did.
 func (c *Controller) run(o *operation, work func(ctx context.Context) error, fail func(p *Problem)) {
 	ctx, cancel := context.WithCancelCause(c.life)
 	o.cancel = cancel
 	c.work.Go(func() { // ends with its work, or soon after life
-		defer c.forget(o)
+		defer c.ended(o)
 		defer cancel(nil)
 		var err error
 		select {

@@ -105,16 +105,19 @@ func (b *Batch[T]) Shutdown(ctx context.Context) error {
 	<-b.ended
 	b.abort()
 	for range len(b.queue) {
-		one := <-b.queue
-		b.lost.Add(1)
-		if b.dropped != nil {
-			b.dropped(one)
-		}
+		b.drop(<-b.queue)
 	}
 	if lost := b.lost.Load() - before; lost > 0 {
 		return fmt.Errorf("%d were not sent before the end", lost)
 	}
 	return nil
+}
+
+func (b *Batch[T]) drop(one T) {
+	b.lost.Add(1)
+	if b.dropped != nil {
+		b.dropped(one)
+	}
 }
 
 func (b *Batch[T]) run() {
@@ -158,11 +161,15 @@ func (b *Batch[T]) hand(batch []T) []T {
 	if n == 0 {
 		return batch
 	}
-	ctx, cancel := context.WithTimeout(b.sends, b.timeout)
-	err := b.sends.Err()
-	if err == nil {
-		err = b.send(ctx, batch)
+	if b.sends.Err() != nil {
+		for _, one := range batch {
+			b.drop(one)
+		}
+		clear(batch)
+		return batch[:0]
 	}
+	ctx, cancel := context.WithTimeout(b.sends, b.timeout)
+	err := b.send(ctx, batch)
 	cancel()
 	if err != nil {
 		b.lost.Add(int64(n))

@@ -56,3 +56,11 @@ func (h *Histogram) Read() (d Distribution) {
 	}
 	return d
 }
+
+func (d *Distribution) plus(o *Distribution) {
+	for i := range d.Counts {
+		d.Counts[i] += o.Counts[i]
+	}
+	d.Count += o.Count
+	d.Sum += o.Sum
+}

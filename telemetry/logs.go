@@ -35,6 +35,9 @@ type Line struct {
 	Component tenants.ComponentID
 	Stream    Stream
 	Text      []byte // valid during the call alone
+
+	Invocation string // that printed it; "" for none, or where nobody knows
+	Trace      Trace  // of that
 }
 
 // Folder writes each component's output to <component>_stdout.txt and <component>_stderr.txt in one directory, as Spin does in .spin/logs.

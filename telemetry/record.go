@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -80,6 +81,13 @@ func (r *Recorder) Begin(payload []byte) Trace {
 		return t.begin(payload)
 	}
 	return Trace{}
+}
+
+// all lists all accounts.
+func (r *Recorder) all() map[tenants.ID]*Account {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return maps.Clone(r.accounts)
 }
 
 // Account returns the tenant's account, opening it at first use.

@@ -107,6 +107,9 @@ func NewSpanID() (s SpanID) {
 	return s
 }
 
+// NewTrace begins a trace that is sampled.
+func NewTrace() Trace { return Trace{ID: newTraceID(), Span: NewSpanID(), Sampled: true} }
+
 func newTraceID() (t TraceID) {
 	for t == (TraceID{}) {
 		binary.LittleEndian.PutUint64(t[:8], rand.Uint64())
@@ -139,5 +142,5 @@ func TraceOf(payload []byte) (Parent, bool) {
 	return ParseTraceparent(text)
 }
 
-// cleanName makes of a text what may stand in one line of a span.
-func cleanName(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+// Text is bytes as a string that is UTF-8; what is not is replaced.
+func Text(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }

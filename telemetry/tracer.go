@@ -240,7 +240,7 @@ func (t *Tracer) record(rec *Record) {
 	one := tracedPool.Get().(*Traced)
 	one.Record = *rec
 	one.Record.Output, one.Record.Channel, one.Record.Calls = nil, nil, nil
-	one.Channel = cleanName(string(rec.Channel[:min(len(rec.Channel), maxSpanText)]))
+	one.Channel = Text(rec.Channel[:min(len(rec.Channel), maxSpanText)])
 	one.Calls = one.calls[:copy(one.calls[:], rec.Calls)]
 	t.put(one)
 }
@@ -254,3 +254,26 @@ func (t *Tracer) put(one *Traced) {
 		recycle(one)
 	}
 }
+
+// Gap has an interruption traced, in a trace of its own.
+func (t *Tracer) Gap(g TracedGap) {
+	if t.sampler.Never {
+		return
+	}
+	one := tracedPool.Get().(*Traced)
+	one.Gap = &g
+	t.put(one)
+}
+
+// Published has a message traced that was published over the API.
+func (t *Tracer) Published(trace Trace, p TracedPublish) {
+	if t.sampler.Never || !trace.Sampled {
+		return
+	}
+	one := tracedPool.Get().(*Traced)
+	one.Trace, one.Publish = trace, &p
+	t.put(one)
+}
+
+// Under gives something that begins a place in a trace, below the parent where there is one.
+func (t *Tracer) Under(parent Parent) Trace { return t.under(parent) }

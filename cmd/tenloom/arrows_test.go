@@ -29,6 +29,8 @@ var arrows = []struct{ room, may, why string }{
 	{"secrets/vault", "secrets tenants", "it is a provider of secrets"},
 	{"secrets/vaulttest", "", "it starts servers for tests"},
 	{"telemetry", "tenants", ""},
+	{"telemetry/otlp", "telemetry tenants", "it sends what telemetry knows"},
+	{"telemetry/otlp/otlptest", "", "it is a collector for tests"},
 	{"tenants/endpoint", "tenants", "it is the only place that builds go-redis options"},
 	{"tenants/endpoint/redistest", "", "it starts servers for tests"},
 	{"tenants/store", "tenants", "it keeps the vocabulary's resources"},

@@ -66,6 +66,8 @@ var ownSettings = []setting{
 	{"compile.apart", aSwitch, "true", "compile in a process with bounded memory", true},
 	{"limits.slots", aNumber, "0", "invocations at once, over all tenants (default: 32 for each CPU)", true},
 	{"limits.history", aNumber, "10000", "invocations that are remembered, over all tenants", true},
+	{"metrics.tenants", aNumber, "100", "tenants with metrics of their own; the others are summed up as one", true},
+	{"traces.slow", aDuration, "1s", "a handler that takes as long is traced whatever the sampler says", true},
 	{"outbound.blocked", aList, "private", `networks that handlers cannot reach: CIDRs, and "private" for everything that is not public`, true},
 	{"log.level", aText, "info", "debug, info, warn or error", false},
 	{"log.format", aText, "", "text or json (default: text on a terminal, else json)", true},

@@ -38,12 +38,12 @@ import (
 
 // hosted is every room of a process that serves many tenants, wired.
 type hosted struct {
-	log        *slog.Logger
-	store      *store.Store
-	artifacts  *artifact.Store
-	sealer     *secrets.Sealer
-	variables  *settled
-	recorder   *telemetry.Recorder
+	log       *slog.Logger
+	store     *store.Store
+	artifacts *artifact.Store
+	sealer    *secrets.Sealer
+	variables *settled
+	*observed
 	tail       *telemetry.Tail
 	scheduler  *scheduler.Scheduler
 	runtime    *sandbox.Runtime
@@ -63,7 +63,15 @@ type hosted struct {
 
 // openHosted opens everything and starts nothing that a message could reach.
 func openHosted(ctx context.Context, c *configuration, log *slog.Logger) (_ *hosted, err error) {
-	h := &hosted{log: log, state: c.stateDirectory(), recorder: telemetry.New(c.number("limits.history")), tail: telemetry.NewTail(0, 0), rooms: map[tenants.ID]*tenantRoom{}}
+	labelled := c.number("metrics.tenants")
+	if labelled == 0 {
+		labelled = -1
+	}
+	telling, log, err := observe(ctx, observing{history: c.number("limits.history"), labelled: labelled, slow: c.duration("traces.slow")}, log)
+	if err != nil {
+		return nil, err
+	}
+	h := &hosted{log: log, state: c.stateDirectory(), observed: telling, tail: telemetry.NewTail(0, 0), rooms: map[tenants.ID]*tenantRoom{}}
 	h.phase.Store("starting")
 	defer func() {
 		if err != nil {
@@ -105,6 +113,7 @@ func openHosted(ctx context.Context, c *configuration, log *slog.Logger) (_ *hos
 	if h.scheduler, err = scheduler.New(running); err != nil {
 		return nil, err
 	}
+	h.watch(h.scheduler)
 	vaultConfig, err := c.vaultConfig()
 	if err != nil {
 		return nil, fail(exitUsage, "vault: %w", err)
@@ -130,7 +139,7 @@ func openHosted(ctx context.Context, c *configuration, log *slog.Logger) (_ *hos
 	}
 	h.controller = deploy.New(deploy.Config{
 		Store: h.store, Artifacts: h.artifacts, Dir: filepath.Join(h.state, "files"), Log: log,
-		System: h.system, Switch: h.switchTo, Hold: h.scheduler.Hold, Drain: h.scheduler.Settle, Policy: h.setPolicy,
+		System: h.system, Switch: h.switchTo, Hold: h.scheduler.Hold, Drain: h.scheduler.Settle, Policy: h.setPolicy, Ended: h.operation,
 		Pull: puller.Pull,
 	})
 	return h, nil
@@ -390,6 +399,7 @@ func (h *hosted) condition(id tenants.EndpointID) string {
 
 // gap tells each component in its own log when messages for it may have been lost.
 func (h *hosted) gap(g scheduler.Gap) {
+	h.observed.gap(g)
 	for _, c := range g.Concerns {
 		h.line(telemetry.Line{At: g.Until, Tenant: c.Tenant, App: c.App, Component: c.Component, Stream: telemetry.Stderr, Text: []byte(gapText(g, c.Targets))})
 	}
@@ -467,5 +477,6 @@ func (h *hosted) close(ctx context.Context) error {
 	if h.store != nil {
 		err = errors.Join(err, h.store.Close())
 	}
+	h.observed.close()
 	return err
 }

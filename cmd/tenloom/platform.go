@@ -30,8 +30,8 @@ import (
 
 // platform is every room of one process, wired.
 type platform struct {
-	log       *slog.Logger
-	recorder  *telemetry.Recorder
+	log *slog.Logger
+	*observed
 	scheduler *scheduler.Scheduler
 	runtime   *sandbox.Runtime
 	servers   *servers
@@ -59,18 +59,23 @@ type platformConfig struct {
 	logDir    string    // of the guests' output; "" keeps none
 	echo      io.Writer // a copy of the guests' output; may be nil
 	log       *slog.Logger
+	observed  *observed
 }
 
 // history is how many invocations the process remembers.
 const history = 1000
 
 func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error) {
-	p := &platform{log: c.log, recorder: telemetry.New(history), policy: tenants.DefaultPolicy(), loaded: map[tenants.ComponentID]*handler{}}
+	p := &platform{log: c.log, observed: c.observed, policy: tenants.DefaultPolicy(), loaded: map[tenants.ComponentID]*handler{}}
 	defer func() {
 		if err != nil {
 			p.close(ctx)
 		}
 	}()
+	if p.observed == nil { // nobody scrapes one run by hand, and it goes to no collector
+		r := telemetry.New(history)
+		p.observed = &observed{recorder: r, meter: telemetry.NewMeter(r, 0), log: c.log}
+	}
 	endpoint.LogTo(c.log)
 	p.resolver = secrets.NewResolver(declared(c.manifest), c.variables...)
 	compiling, err := c.compiling.config(sandbox.Config{CacheDir: c.cacheDir, Reset: c.reset, Log: c.log})
@@ -83,6 +88,7 @@ func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error)
 	if p.scheduler, err = scheduler.New(scheduler.Config{Recorder: p.recorder, OnGap: p.gap, Log: c.log, Spill: c.spillDir}); err != nil {
 		return nil, err
 	}
+	p.watch(p.scheduler)
 	p.scheduler.SetPolicy(tenants.Demo, p.policy)
 	if p.policy.CPU > 0 {
 		p.budget = sandbox.NewBudget(p.policy.CPU)
@@ -212,6 +218,7 @@ func (p *platform) line(u deploy.Unit, stream telemetry.Stream, text []byte) {
 
 // gap tells each component in its own log when messages for it may have been lost.
 func (p *platform) gap(g scheduler.Gap) {
+	p.observed.gap(g)
 	if p.folder == nil {
 		return
 	}
@@ -368,6 +375,7 @@ func (p *platform) close(ctx context.Context) error {
 	if p.folder != nil {
 		err = errors.Join(err, p.folder.Close())
 	}
+	p.observed.close()
 	return err
 }
 

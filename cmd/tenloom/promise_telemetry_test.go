@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -69,4 +71,47 @@ func otelAllocs(b *testing.B) float64 {
 	a, now := newAccounted(telemetry.New(history)), time.Now()
 	a.message(now)
 	return testing.AllocsPerRun(10_000, func() { a.message(now) })
+}
+
+// manyAccounts are 10,000 tenants who have had deliveries of all kinds.
+func manyAccounts() *telemetry.Meter {
+	r := telemetry.New(history)
+	for n := range manyTenants {
+		id := tenants.ID(fmt.Sprintf("tenant-%d", n))
+		a := newAccounted(r)
+		trigger := *a.trigger
+		trigger.Tenant = id
+		a.trigger, a.account = &trigger, r.Account(id)
+		now := time.Now()
+		a.account.Receive(int(tenants.Outcomes))
+		a.account.Begin(int(tenants.Outcomes))
+		for o := range tenants.Outcomes {
+			a.account.Record(&telemetry.Record{Trigger: a.trigger, Invocation: tenants.InvocationID(a.ids.Next(now)), Received: now,
+				Ran: time.Duration(n) * time.Microsecond, Waited: time.Millisecond, Outcome: o, Instance: telemetry.Reset, Fuel: 1000, Memory: 1 << 20})
+		}
+	}
+	return telemetry.NewMeter(r, 0)
+}
+
+// scrape is what Prometheus gets, and how long the processor is busy with it.
+func scrape(m *telemetry.Meter) (size int, took time.Duration) {
+	answer := httptest.NewRecorder()
+	q := httptest.NewRequest("GET", "/metrics", nil)
+	q.Header.Set("Accept", "application/openmetrics-text")
+	began := time.Now()
+	m.ServeHTTP(answer, q)
+	return answer.Body.Len(), time.Since(began)
+}
+
+func metricsSize(b *testing.B) float64 {
+	size, _ := scrape(manyAccounts())
+	return float64(size) / 1e6
+}
+
+func metricsTime(b *testing.B) float64 {
+	m := manyAccounts()
+	return median(b, 5, func() float64 {
+		_, took := scrape(m)
+		return float64(took.Microseconds()) / 1000
+	})
 }

@@ -83,6 +83,8 @@ var promises = []promise{
 	{"otel.off", "ns", false, 300, otelRecord(nil)},
 	{"otel.allocs", "allocs", false, 0, otelAllocs},
 	{"otel.sampled", "ns", false, 500, otelRecord(&telemetry.Sampler{Ratio: 0.01})},
+	{"metrics.size10k", "MB", false, 5, metricsSize},
+	{"metrics.time10k", "ms", false, 200, metricsTime},
 	{"up.cold", "s", false, 120, upCold},
 }
 

@@ -84,6 +84,7 @@ func serveAll(ctx context.Context, f *configFlags, c *configuration, out, messag
 	if s.hosted, err = openHosted(ctx, c, log); err != nil {
 		return err
 	}
+	log = s.log
 	tokenFile, err := firstOperator(ctx, s.store, s.state, time.Now())
 	if err != nil {
 		return errors.Join(err, s.close(context.Background()))
@@ -93,6 +94,9 @@ func serveAll(ctx context.Context, f *configFlags, c *configuration, out, messag
 	fmt.Fprintf(out, "tenloom serve (%s). State: %s\n\n  API     %s/v1\n", buildVersion().Version, s.state, s.url(listener))
 	for _, id := range s.servers.names() {
 		fmt.Fprintf(out, "  Redis   %s at %s\n", id, s.servers.options[id])
+	}
+	if to := s.exports.About(); to != "" {
+		fmt.Fprintf(out, "  OTLP    %s\n", to)
 	}
 	if tokenFile != "" {
 		fmt.Fprintf(out, "  Token   an operator's, made now, in %s\n          %s login %s --token-file %s\n", tokenFile, g.program, s.url(listener), tokenFile)
@@ -172,7 +176,7 @@ func (s *serving) answer(l net.Listener) (stop func()) {
 
 func (h *hosted) handler() http.Handler {
 	return api.Handler(api.Config{
-		Scheduler: h.scheduler, Recorder: h.recorder, Log: h.log, Build: apiBuild(), Store: h.store, Artifacts: h.artifacts,
+		Scheduler: h.scheduler, Recorder: h.recorder, Meter: h.meter, Log: h.log, Build: apiBuild(), Store: h.store, Artifacts: h.artifacts,
 		Controller: h.controller, Tail: h.tail, Seal: h.sealer.Seal, Checks: h.checks, Shared: func(tenants.EndpointID) bool { return true },
 		CheckPolicy: checkPolicy,
 		Server: func(id tenants.ID, address, channel string) (api.Server, error) {

@@ -78,6 +78,10 @@ manifest or a handler names them; with --redis URL, that server does. Other addr
 func up(ctx context.Context, out, messages io.Writer, g *globals, f upFlags) (err error) {
 	began := time.Now()
 	log := slog.New(slog.NewTextHandler(messages, &slog.HandlerOptions{Level: level(g)}))
+	telling, log, err := observe(ctx, observing{history: history}, log)
+	if err != nil {
+		return err
+	}
 	app, err := openApplication(f)
 	if err != nil {
 		return err
@@ -115,7 +119,7 @@ func up(ctx context.Context, out, messages io.Writer, g *globals, f upFlags) (er
 		echo = messages
 	}
 	p, err := newPlatform(ctx, platformConfig{
-		manifest: m, redis: redis, embedded: embeddedName(f.redis.url, redis), variables: given, compiling: f.compiling, cacheDir: filepath.Join(app.state, "cache"), spillDir: filepath.Join(app.state, "spill"), reset: sandbox.ResetMethod(f.reset), logDir: app.logs, echo: echo, log: log,
+		manifest: m, redis: redis, embedded: embeddedName(f.redis.url, redis), variables: given, compiling: f.compiling, cacheDir: filepath.Join(app.state, "cache"), spillDir: filepath.Join(app.state, "spill"), reset: sandbox.ResetMethod(f.reset), logDir: app.logs, echo: echo, log: log, observed: telling,
 	})
 	if err != nil {
 		return err
@@ -134,7 +138,7 @@ func up(ctx context.Context, out, messages io.Writer, g *globals, f upFlags) (er
 		}
 	}
 
-	banner(out, g, bannerFacts{listener.Addr(), redis, f.redis.url == "", app, f.ephemeral})
+	banner(out, g, bannerFacts{listener.Addr(), redis, f.redis.url == "", app, f.ephemeral, telling.exports.About()})
 	if waitReady(ctx, p, log) {
 		printTriggers(out, p.scheduler.Triggers(tenants.Demo), began)
 		printNext(out, g, v)
@@ -267,7 +271,7 @@ func serve(l net.Listener, p *platform, serving *atomic.Bool, log *slog.Logger) 
 	server := &http.Server{
 		ReadHeaderTimeout: api.ReadHeaderTimeout, IdleTimeout: api.IdleTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		Handler: api.Handler(api.Config{
-			Scheduler: p.scheduler, Recorder: p.recorder, Log: log, Build: apiBuild(),
+			Scheduler: p.scheduler, Recorder: p.recorder, Meter: p.meter, Log: log, Build: apiBuild(),
 			Local: &tenants.Principal{Subject: "local", Tenant: tenants.Demo, Role: tenants.Owner},
 			Known: func(id tenants.ID) bool { return id == tenants.Demo },
 			Server: func(id tenants.ID, address, channel string) (api.Server, error) {

@@ -101,7 +101,7 @@ func build(t testing.TB, change ...func(*api.Config)) *house {
 
 func (h *house) config() api.Config {
 	return api.Config{
-		Scheduler: h.scheduler, Recorder: h.recorder, Log: slog.New(slog.NewTextHandler(h.log, nil)), Build: api.Build{Version: "1.2.3", Go: "go1"}, Store: h.store,
+		Scheduler: h.scheduler, Recorder: h.recorder, Meter: telemetry.NewMeter(h.recorder, 0), Log: slog.New(slog.NewTextHandler(h.log, nil)), Build: api.Build{Version: "1.2.3", Go: "go1"}, Store: h.store,
 		Artifacts: h.blobs, Controller: h.deploy, Tail: h.tail, Shared: func(on tenants.EndpointID) bool { return on == tenants.DefaultEndpoint },
 		Seal: func(plain []byte) (tenants.Sealed, error) { return append([]byte("sealed:"), plain...), nil },
 		TestConnection: func(_ context.Context, n tenants.Connection) error {

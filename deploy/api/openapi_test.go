@@ -318,6 +318,7 @@ func TestDocumentIsTrue(t *testing.T) {
 	for _, path := range []string{"usage", "channels", "subscriptions", "triggers", "invocations", "apps/mailer/invocations", "apps/mailer/logs"} {
 		do("viewer", "GET", path, "")
 	}
+	do("operator", "GET", "/metrics", "")
 	do("owner", "GET", "audit", "")
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -45,6 +45,8 @@ type Config struct {
 	// TestConnection logs in at a tenant's Redis server, within the platform's rules of what may be reached. Its error is shown to the tenant;
 	// nil: not offered.
 	TestConnection func(ctx context.Context, n tenants.Connection) error
+	// Meter answers /metrics, for operators; nil: nobody.
+	Meter *telemetry.Meter
 	// Server finds the Redis server to publish on or to watch: by the address a client named, or, where it named none, by the channel's
 	// triggers. The channel is as the tenant wrote it, without the prefix that it has on a server that is Shared. An error is the client's.
 	Server func(tenant tenants.ID, address, channel string) (Server, error)
@@ -131,6 +133,8 @@ func (s *server) routes() []route {
 		{method: "GET", path: "/healthz", open: true, query: anyQuery, serve: s.health},
 		{method: "GET", path: "/readyz", open: true, query: anyQuery, serve: s.ready},
 		{method: "GET", path: "/version", open: true, query: anyQuery, serve: s.version},
+
+		{method: "GET", path: "/metrics", open: s.Local != nil, action: tenants.ReadMetrics, query: anyQuery, serve: s.metrics},
 
 		{method: "GET", path: "/v1/openapi.json", open: true, serve: s.openapi},
 		{method: "GET", path: "/v1/whoami", serve: s.whoami},
