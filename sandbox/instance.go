@@ -82,8 +82,8 @@ func (i *instance) begin(ctx context.Context, call Call) {
 	i.invocation.begin(ctx, i.used, b.Timeout)
 	i.call.Begin(call.Attributes)
 	i.kept = kept{most: call.KeepOutput}
-	i.stdout.begin(b.Output)
-	i.stderr.begin(b.Output)
+	i.stdout.begin(b.Output, call.Attributes)
+	i.stderr.begin(b.Output, call.Attributes)
 	i.stage, i.starved = linking, 0
 	if i.module != nil {
 		i.memory.begin(uint64(i.module.Memory().Size()))
@@ -238,6 +238,7 @@ func (i *instance) wait(begins bool) {
 func (i *instance) finish() {
 	i.stdout.flush()
 	i.stderr.flush()
+	i.stdout.of, i.stderr.of = nil, nil // they are the caller's
 	i.call.Close()
 	if !i.invocation.end() {
 		i.invocation = nil // somebody may still look at it

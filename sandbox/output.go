@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bytes"
 
+	"github.com/tenloom/tenloom/sandbox/spin"
 	"github.com/tenloom/tenloom/telemetry"
 )
 
@@ -11,6 +12,8 @@ type Line struct {
 	Stream telemetry.Stream
 	Text   []byte // valid during the call
 	Cut    bool   // the guest's line goes on: it was split at 8 KiB, or the output's bound came
+
+	Attributes spin.Attributes // of the Call that printed it, during which they are valid; nil where it has none
 
 	Platform bool // not the guest's line but the platform's word about its lines, on another goroutine
 }
@@ -27,11 +30,12 @@ type printer struct {
 	lines     func(Line) // nil drops the lines
 	partial   []byte     // the unfinished line, at most MaxLine
 	kept      *kept      // shared by both streams
+	of        spin.Attributes
 }
 
 // begin makes it ready for another message.
-func (p *printer) begin(bound int64) {
-	p.bound, p.left, p.truncated, p.partial = bound, bound, 0, p.partial[:0]
+func (p *printer) begin(bound int64, of spin.Attributes) {
+	p.bound, p.left, p.truncated, p.partial, p.of = bound, bound, 0, p.partial[:0], of
 }
 
 // wrote tells whether the guest has written anything since.
@@ -77,7 +81,7 @@ func (p *printer) emit(text []byte, cut bool) {
 		text = p.partial
 	}
 	if p.lines != nil {
-		p.lines(Line{Stream: p.stream, Text: text, Cut: cut})
+		p.lines(Line{Stream: p.stream, Text: text, Cut: cut, Attributes: p.of})
 	}
 	p.partial = p.partial[:0]
 }

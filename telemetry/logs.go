@@ -33,6 +33,8 @@ type Line struct {
 	Tenant    tenants.ID
 	App       tenants.AppName
 	Component tenants.ComponentID
+	Version   tenants.VersionID    // whose handler printed it; "" where that is not known
+	Invoked   tenants.InvocationID // during which it was printed; zero where during none
 	Stream    Stream
 	Text      []byte // valid during the call alone
 

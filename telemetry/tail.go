@@ -15,15 +15,18 @@ type Kept struct {
 	At        time.Time           `json:"at"`
 	App       tenants.AppName     `json:"app"`
 	Component tenants.ComponentID `json:"component"`
-	Stream    string              `json:"stream"` // stdout or stderr
-	Text      string              `json:"text"`   // what is no UTF-8 is replaced
+	Version   tenants.VersionID   `json:"version,omitempty"`
+	Invoked   string              `json:"invocation,omitempty"` // id of the invocation that printed it
+	Stream    string              `json:"stream"`               // stdout or stderr
+	Level     Level               `json:"level"`                // as the line says it, else by its stream
+	Text      string              `json:"text"`                 // what is no UTF-8 is replaced
 }
 
 // Bounds of each tenant's lines in a Tail.
 const (
 	TailLines = 2000
 	TailBytes = 512 << 10 // of text and 64 for each line
-	lineCost  = 64
+	lineCost  = 64        // beside which a line costs some 200 that TailLines bounds
 )
 
 // Tail keeps the last lines of each tenant's handlers. Beyond the bounds the tenant's own oldest go; those who read later are told how many
@@ -85,7 +88,11 @@ func (t *Tail) Write(l Line) {
 	if most := t.bytes - lineCost; len(text) > most {
 		text = text[:most]
 	}
-	k := Kept{At: l.At, App: l.App, Component: l.Component, Stream: l.Stream.String(), Text: strings.ToValidUTF8(string(text), "\uFFFD")}
+	k := Kept{At: l.At, App: l.App, Component: l.Component, Version: l.Version, Stream: l.Stream.String(), Level: levelOf(l.Stream, text),
+		Text: strings.ToValidUTF8(string(text), "\uFFFD")}
+	if l.Invoked != (tenants.InvocationID{}) {
+		k.Invoked = l.Invoked.String()
+	}
 	one := t.of(l.Tenant)
 	one.mu.Lock()
 	defer one.mu.Unlock()

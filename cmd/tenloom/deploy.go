@@ -28,6 +28,7 @@ type deployFlags struct {
 	from      string
 	variables []string
 	wait      waitFlags
+	share     canaryFlags
 }
 
 func deployCommand(g *globals) *cobra.Command {
@@ -39,10 +40,13 @@ messages. What is live goes on until the new version is warm and subscribed. The
 
 With --from oci://HOST/NAME@sha256:... the server takes it from a registry, where "spin registry push" or a tool for Wasm modules put it. A manifest in
 DIR then takes the place of the image's own; an image of one module needs it.`,
-		Example: "  tenloom deploy -m 'first cut'\n  tenloom deploy --canary 10\n  tenloom deploy --from oci://ghcr.io/acme/mailer@sha256:9f2c...",
+		Example: "  tenloom deploy -m 'first cut'\n  tenloom deploy --canary 10 --wait 5m\n  tenloom deploy --from oci://ghcr.io/acme/mailer@sha256:9f2c...",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.canary < 0 || f.canary > 99 {
 				return fail(exitUsage, "--canary %d: want a share of 1 to 99 %%", f.canary)
+			}
+			if f.canary == 0 && f.share != (canaryFlags{}) {
+				return fail(exitUsage, "--affinity and --guard are for a canary\n  --canary 10 tries the version with a tenth of the messages")
 			}
 			if strings.HasPrefix(f.from, ociScheme) {
 				return g.deployImage(cmd, strings.Join(args, ""), f)
@@ -56,7 +60,7 @@ DIR then takes the place of the image's own; an image of one module needs it.`,
 	g.appFlags(cmd)
 	flags := cmd.Flags()
 	flags.StringVarP(&f.message, "message", "m", "", "what is new")
-	flags.IntVar(&f.canary, "canary", 0, "give it this share of the messages, in percent, and take it back where it fails more than 5 % in 2 minutes")
+	flags.IntVar(&f.canary, "canary", 0, "give it this share of the messages, in percent, and take it back where it fails more than 5 % in 2 minutes (--guard); with --wait 5m, look for so long, and end with 7 where it was taken back")
 	flags.BoolVar(&f.noPromote, "no-promote", false, "make the version alone; \"promote\" gives it messages")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "tell what the server would say, and keep nothing but uploads")
 	flags.BoolVar(&f.prune, "prune", false, "remove variables and secrets that the manifest no longer declares")
@@ -64,6 +68,7 @@ DIR then takes the place of the image's own; an image of one module needs it.`,
 	flags.StringArrayVar(&f.variables, "variable", nil, "variable to set first: name=value, name=@file, @file.json or @file.toml")
 	flags.BoolVar(&f.build, "build", false, "run the components' build commands first")
 	f.wait.add(cmd)
+	f.share.add(cmd)
 	return cmd
 }
 
@@ -252,7 +257,10 @@ func (d *deployment) golive(ctx context.Context, app string, v versionRecord) er
 		in["reason"] = d.flags.message
 	}
 	if d.flags.canary > 0 {
-		in["percent"], in["guard"] = d.flags.canary, map[string]any{}
+		in["percent"] = d.flags.canary
+		if err := d.flags.share.into(in); err != nil {
+			return err
+		}
 	}
 	var made deployed
 	doc, err := d.flags.wait.begin(ctx, d.client, app+"/deployments", in, nil, &made)
@@ -280,7 +288,13 @@ func (d *deployment) golive(ctx context.Context, app string, v versionRecord) er
 		}
 	}
 	if d.screen.isJSON() {
-		return d.screen.json(doc)
+		if err := d.screen.json(doc); err != nil {
+			return err
+		}
+		return d.g.guarded(d.cmd, d.client, d.flags.wait, made.Deployment)
+	}
+	if err := d.g.guarded(d.cmd, d.client, d.flags.wait, made.Deployment); err != nil {
+		return err
 	}
 	d.g.hint(d.cmd, "Watch: %s logs -f -a %s    Undo: %s rollback -a %s", d.program, d.app, d.program, d.app)
 	return nil
@@ -297,7 +311,8 @@ func (d *deployment) tellTriggers(ctx context.Context) error {
 	}
 	for _, t := range l.rows {
 		if t["app"] == d.app {
-			fmt.Fprintf(d.screen.w, "  redis %s -> %s   %s %s\n", cell(t["target"]), cell(t["component"]), cell(t["state"]), cell(t["reason"]))
+			line := fmt.Sprintf("  redis %s -> %s   %s %s", cell(t["target"]), cell(t["component"]), cell(t["state"]), cell(t["reason"]))
+			fmt.Fprintln(d.screen.w, strings.TrimRight(line, " "))
 		}
 	}
 	return nil

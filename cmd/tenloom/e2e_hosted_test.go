@@ -103,6 +103,11 @@ func TestHosted(t *testing.T) {
 	umbrella.does(app, `Live +umbrella/hello v1`, 0, "deploy")
 	umbrella.does(app, `"Hello, Eve"`, 0, "publish", "greetings", `{"name":"Eve"}`)
 	acme.does(app, `Hello, Ada`, 0, "logs")
+	lines := acme.does(app, `"invocation":"inv_\w+".*"level":"info","text":"Hello, Ada"`, 0, "logs", "-o", "ndjson", "--version", "v1", "--level", "info").stdout
+	invocation := regexp.MustCompile(`inv_\w+`).FindString(lines)
+	acme.does(app, `Hello, Ada`, 0, "logs", "--invocation", invocation)
+	acme.does(app, `^$`, 0, "logs", "--level", "error")
+	acme.does(app, `no such version`, exitNotFound, "logs", "--version", "v9")
 	if got := acme.run(app, "logs"); strings.Contains(got.stdout, "Eve") {
 		t.Error("acme sees what umbrella's handler printed")
 	}

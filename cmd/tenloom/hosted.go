@@ -266,7 +266,7 @@ func (h *hosted) load(ctx context.Context, u *deploy.Unit, resolver *secrets.Res
 		return errors.Join(err, program.Close())
 	}
 	log := h.log.With("tenant", u.Tenant, "app", u.App, "component", u.Component.ID)
-	tenant, app, id := u.Tenant, u.App, u.Component.ID
+	tenant, app, id, version := u.Tenant, u.App, u.Component.ID, u.Version
 	bound := program.Bind(sandbox.Binding{
 		Host: host, Env: u.Component.Environment, Owner: string(u.Tenant), Files: u.Files, Memory: u.Limits.Memory, Timeout: u.Limits.Timeout,
 		Fuel: u.Limits.Fuel, Budget: h.room(u.Tenant).budget, Output: int64(u.Limits.Output), LogRate: u.Limits.LogRate,
@@ -275,7 +275,11 @@ func (h *hosted) load(ctx context.Context, u *deploy.Unit, resolver *secrets.Res
 			if l.Platform {
 				l.Text = []byte(advice(string(l.Text), id))
 			}
-			h.line(telemetry.Line{At: time.Now(), Tenant: tenant, App: app, Component: id, Stream: l.Stream, Text: l.Text})
+			line := telemetry.Line{At: time.Now(), Tenant: tenant, App: app, Component: id, Version: version, Stream: l.Stream, Text: l.Text}
+			if names, ok := l.Attributes.(*ownedNames); ok {
+				line.Invoked = names.Invocation
+			}
+			h.line(line)
 		},
 	})
 	u.Isolation, u.Why = bound.Isolation()
@@ -295,7 +299,7 @@ func (h *hosted) host(u *deploy.Unit, resolver *secrets.Resolver) (*spin.Host, e
 	if err != nil {
 		return nil, err
 	}
-	tenant, app, id, room := u.Tenant, u.App, u.Component.ID, h.room(u.Tenant)
+	tenant, app, id, version, room := u.Tenant, u.App, u.Component.ID, u.Version, h.room(u.Tenant)
 	host := &spin.Host{
 		Gate: &outbound.Gate{
 			Allowed: allowed, Ceiling: room.ceiling.Load, Pool: room.pool, HTTP: room.http,
@@ -305,7 +309,7 @@ func (h *hosted) host(u *deploy.Unit, resolver *secrets.Resolver) (*spin.Host, e
 				if d.Beyond {
 					text = d.Error() + "; the manifest allows it, the tenant's policy does not: ask the operator to add it to grants.hosts"
 				}
-				h.line(telemetry.Line{At: time.Now(), Tenant: tenant, App: app, Component: id, Stream: telemetry.Stderr, Text: []byte(text)})
+				h.line(telemetry.Line{At: time.Now(), Tenant: tenant, App: app, Component: id, Version: version, Stream: telemetry.Stderr, Text: []byte(text)})
 			},
 		},
 		Variables: componentVariables(u.Component, resolver),

@@ -16,11 +16,11 @@ import (
 
 func logsCommand(g *globals) *cobra.Command {
 	var follow bool
-	var component, stream, grep, since string
+	var component, version, invocation, level, stream, grep, since string
 	var limit int
 	cmd := &cobra.Command{
 		Use: "logs", Short: "Show what an application's handlers printed", Args: wantArgs(0, 0),
-		Example: "  tenloom logs -f\n  tenloom logs --since 15m --grep 'timeout|refused' --stream stderr",
+		Example: "  tenloom logs -f\n  tenloom logs --since 15m --grep 'timeout|refused' --level warn",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, c, err := g.screenAndClient(cmd)
 			if err != nil {
@@ -31,7 +31,7 @@ func logsCommand(g *globals) *cobra.Command {
 				return err
 			}
 			q := url.Values{}
-			for name, value := range map[string]string{"component": component, "stream": stream, "grep": grep, "since": since} {
+			for name, value := range map[string]string{"component": component, "version": version, "invocation": invocation, "level": level, "stream": stream, "grep": grep, "since": since} {
 				if value != "" {
 					q.Set(name, value)
 				}
@@ -53,6 +53,9 @@ func logsCommand(g *globals) *cobra.Command {
 	flags := cmd.Flags()
 	flags.BoolVarP(&follow, "follow", "f", false, "and what comes later")
 	flags.StringVar(&component, "component", "", "of this component alone")
+	flags.StringVar(&version, "version", "", "of this version alone: number, id or digest")
+	flags.StringVar(&invocation, "invocation", "", "what this invocation printed: inv_...")
+	flags.StringVar(&level, "level", "", "at least so urgent: trace, debug, info, warn or error; what says no level is info on stdout, error on stderr")
 	flags.StringVar(&stream, "stream", "", "stdout or stderr")
 	flags.StringVar(&grep, "grep", "", "lines that match this regular expression (RE2)")
 	flags.StringVar(&since, "since", "", "not older than this: 15m, or a time such as 2026-01-02T15:04:05Z")

@@ -22,6 +22,7 @@ func promoteCommand(g *globals) *cobra.Command {
 	var percent int
 	var reason string
 	var wait waitFlags
+	var share canaryFlags
 	cmd := &cobra.Command{
 		Use: "promote [VERSION]", Short: "Give a version the application's messages", Args: wantArgs(0, 1),
 		Long:    "Give a version the application's messages: VERSION, or the canary that is tried, or the newest version.",
@@ -42,16 +43,22 @@ func promoteCommand(g *globals) *cobra.Command {
 			}
 			in := map[string]any{"version": version}
 			if percent < 100 {
-				in["percent"], in["guard"] = percent, map[string]any{}
+				in["percent"] = percent
+				if err := share.into(in); err != nil {
+					return err
+				}
+			} else if share != (canaryFlags{}) {
+				return fail(exitUsage, "--affinity and --guard are for a canary\n  --percent 10 gives it a tenth of the messages")
 			}
 			if reason != "" {
 				in["reason"] = reason
 			}
-			return deployAs(cmd, s, c, wait, in)
+			return g.deployAs(cmd, s, c, wait, in)
 		},
 	}
 	g.appFlags(cmd)
 	wait.add(cmd)
+	share.add(cmd)
 	cmd.Flags().IntVar(&percent, "percent", 100, "share of the messages; the version that has most of them keeps the rest")
 	cmd.Flags().StringVarP(&reason, "message", "m", "", "why")
 	return cmd
@@ -81,7 +88,7 @@ func (c *client) candidate(ctx context.Context) (string, error) {
 }
 
 // deployAs makes a deployment and tells how it went.
-func deployAs(cmd *cobra.Command, s screen, c *client, wait waitFlags, in map[string]any) error {
+func (g *globals) deployAs(cmd *cobra.Command, s screen, c *client, wait waitFlags, in map[string]any) error {
 	path, err := c.ofApp("deployments")
 	if err != nil {
 		return err
@@ -91,14 +98,19 @@ func deployAs(cmd *cobra.Command, s screen, c *client, wait waitFlags, in map[st
 	if err != nil {
 		return err
 	}
-	if s.isJSON() {
-		return s.json(doc)
-	}
 	state := "Live"
 	if wait.none {
 		state = "Begun"
 	}
-	return s.rows("", [][]string{{state, made.Deployment.shares()}})
+	if s.isJSON() {
+		err = s.json(doc)
+	} else {
+		err = s.rows("", [][]string{{state, made.Deployment.shares()}})
+	}
+	if err != nil {
+		return err
+	}
+	return g.guarded(cmd, c, wait, made.Deployment)
 }
 
 func rollbackCommand(g *globals) *cobra.Command {

@@ -357,6 +357,39 @@ func TestLogs(t *testing.T) {
 	}
 }
 
+// Lines are told apart by the version and the invocation that printed them, and by their level.
+func TestLogFilters(t *testing.T) {
+	h := build(t)
+	h.version("orders", module("one"))
+	var v tenants.Version
+	mustDecode(t, h.as("viewer", "GET", "apps/mailer/versions/1", "").body, &v)
+	invocation := tenants.InvocationID{1}
+	write := func(l telemetry.Line) {
+		l.At, l.Tenant, l.App, l.Component = time.Now(), acme, "mailer", "m"
+		h.tail.Write(l)
+	}
+	write(telemetry.Line{Version: v.Digest, Invoked: invocation, Stream: telemetry.Stdout, Text: []byte("a WARN")})
+	write(telemetry.Line{Version: "sha256:other", Invoked: invocation, Stream: telemetry.Stderr, Text: []byte("b")})
+	write(telemetry.Line{Version: v.Digest, Stream: telemetry.Stdout, Text: []byte("c")})
+	for query, want := range map[string]string{
+		"": "a WARN|b|c", "?version=1": "a WARN|c", "?version=v1": "a WARN|c", "?version=" + string(v.Digest): "a WARN|c", "?version=" + string(v.Key): "a WARN|c",
+		"?invocation=" + invocation.String(): "a WARN|b", "?invocation=inv_x": "", "?level=warn": "a WARN|b", "?level=error": "b", "?level=trace": "a WARN|b|c",
+		"?version=1&level=warn": "a WARN",
+	} {
+		var page struct{ Data []telemetry.Kept }
+		mustDecode(t, h.as("viewer", "GET", "apps/mailer/logs"+query, "").body, &page)
+		var all []string
+		for _, l := range page.Data {
+			all = append(all, l.Text)
+		}
+		if got := strings.Join(all, "|"); got != want {
+			t.Errorf("%s: %q, want %q", query, got, want)
+		}
+	}
+	h.as("viewer", "GET", "apps/mailer/logs?level=loud", "").refused(t, 400, "invalid_parameter")
+	h.as("viewer", "GET", "apps/mailer/logs?version=9", "").refused(t, 404, "not_found")
+}
+
 // A stream of lines goes on where it was cut, and says how many lines are gone.
 func TestLogsResume(t *testing.T) {
 	tail := telemetry.NewTail(3, 0)

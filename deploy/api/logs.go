@@ -22,7 +22,7 @@ const (
 	batch        = 200  // lines that a stream reads at once
 )
 
-var logParameters = []string{"component", "stream", "grep", "since", "limit", "follow"}
+var logParameters = []string{"component", "version", "invocation", "stream", "level", "grep", "since", "limit", "follow"}
 
 // logs shows the last lines of an app's handlers, the oldest first. With Accept: text/event-stream, or ?follow with application/x-ndjson, lines
 // that come later follow; Last-Event-ID goes on where a stream was cut, and a gap tells how many lines are no longer there.
@@ -66,9 +66,19 @@ func (c *call) wantedLines() (func(*telemetry.Kept) bool, error) {
 	if c.q.Has("stream") && stream != "stdout" && stream != "stderr" {
 		return nil, badRequest("invalid_parameter", "stream is stdout or stderr", "Use ?stream=stderr.")
 	}
+	version, err := c.versionDigest(c.q.Get("version"))
+	if err != nil {
+		return nil, err
+	}
+	invocation := c.q.Get("invocation")
+	level := telemetry.LevelTrace
+	if c.q.Has("level") {
+		if level, err = telemetry.ParseLevel(c.q.Get("level")); err != nil {
+			return nil, badRequest("invalid_parameter", err.Error(), "Use ?level=warn for that and what is more urgent.")
+		}
+	}
 	var grep *regexp.Regexp
 	if text := c.q.Get("grep"); text != "" {
-		var err error
 		if len(text) > maxPattern {
 			return nil, badRequest("invalid_parameter", fmt.Sprintf("grep has up to %d bytes", maxPattern), "Use a shorter expression.")
 		}
@@ -78,15 +88,27 @@ func (c *call) wantedLines() (func(*telemetry.Kept) bool, error) {
 	}
 	var from time.Time
 	if c.q.Has("since") {
-		var err error
 		if from, err = since(c.q.Get("since"), c.now); err != nil {
 			return nil, err
 		}
 	}
 	return func(k *telemetry.Kept) bool {
 		return k.App == app && (component == "" || k.Component == component) && (stream == "" || k.Stream == stream) &&
+			(version == "" || k.Version == version) && (invocation == "" || k.Invoked == invocation) && k.Level >= level &&
 			!k.At.Before(from) && (grep == nil || grep.MatchString(k.Text))
 	}, nil
+}
+
+// versionDigest is the digest of a version of the path's app that a filter names by number, id or digest; "" where it names none.
+func (c *call) versionDigest(ref string) (tenants.VersionID, error) {
+	if ref == "" || tenants.CheckDigest(ref) == nil {
+		return tenants.VersionID(ref), nil
+	}
+	v, err := c.s.Store.Version(c.ctx(), c.tenant.Value.ID, c.app.Value.Name, ref)
+	if err != nil {
+		return "", noSuchIf(err, "version")
+	}
+	return v.Value.Digest, nil
 }
 
 // tailLogs streams lines. The ids of events tell the process apart, whose numbers begin anew.
