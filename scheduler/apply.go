@@ -88,7 +88,7 @@ func (s *Scheduler) listen(added, gone []*triggerQueue) {
 }
 
 func (s *Scheduler) endpoint(q *triggerQueue) *endpoint {
-	return s.endpoints[s.index[q.version.Load().public.Endpoint]]
+	return s.at(q.version.Load().public.Endpoint) // it is there for as long as the trigger is
 }
 
 // comparison is what becomes of an application's triggers.
@@ -185,7 +185,9 @@ func (e edits) of(ep *endpoint) *edit {
 func (s *Scheduler) publish(all edits) {
 	for ep, e := range all {
 		ep.table.Store(&e.table)
-		s.follows.swapped(ep.index, &e.table)
+		if s.endpoints[ep.index] == ep { // else it was removed, and its index may be another's
+			s.follows.swapped(ep.index, &e.table)
+		}
 	}
 }
 

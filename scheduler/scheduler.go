@@ -2,9 +2,11 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,8 +55,8 @@ type Scheduler struct {
 	stopWork   context.CancelFunc
 	hubs       errgroup.Group
 
-	mu        sync.Mutex // what follows changes by deploys and taps, never by messages
-	endpoints []*endpoint
+	mu        sync.Mutex  // what follows changes by deploys and taps, never by messages
+	endpoints []*endpoint // nil where one was removed
 	index     map[tenants.EndpointID]int
 	tenants   map[tenants.ID]*tenantQueue
 	closed    bool
@@ -65,6 +67,7 @@ type endpoint struct {
 	Endpoint
 	index int
 	hub   *hub
+	stop  context.CancelFunc // ends the hub
 	table atomic.Pointer[table]
 }
 
@@ -108,7 +111,11 @@ func (s *Scheduler) AddEndpoint(e Endpoint) {
 	if _, ok := s.index[e.ID]; ok || s.closed {
 		return
 	}
-	ep := &endpoint{Endpoint: e, index: len(s.endpoints)}
+	ep := &endpoint{Endpoint: e, index: slices.Index(s.endpoints, nil)}
+	if ep.index < 0 {
+		ep.index = len(s.endpoints)
+		s.endpoints = append(s.endpoints, nil)
+	}
 	ep.table.Store(&table{})
 	ep.hub = newHub(e, hubConfig{
 		sink: func() sink {
@@ -118,9 +125,56 @@ func (s *Scheduler) AddEndpoint(e Endpoint) {
 		gap: func(g Gap, targets []tenants.Target) { s.gap(ep, g, targets) },
 		log: s.config.Log,
 	})
-	s.endpoints = append(s.endpoints, ep)
+	s.endpoints[ep.index] = ep
 	s.index[e.ID] = ep.index
-	s.hubs.Go(func() error { return ep.hub.Run(s.intake) })
+	var life context.Context
+	life, ep.stop = context.WithCancel(s.intake)
+	s.hubs.Go(func() error { return ep.hub.Run(life) })
+}
+
+// ErrInUse is returned for an endpoint that triggers use.
+var ErrInUse = errors.New("in use")
+
+// RemoveEndpoint closes the connections to a server that no trigger uses, and returns when they are. Who watches it gets nothing more. One that is
+// not there is no error.
+func (s *Scheduler) RemoveEndpoint(id tenants.EndpointID) error {
+	ep, err := s.detach(id)
+	if ep == nil || err != nil {
+		return err
+	}
+	ep.stop()
+	<-ep.hub.done
+	return nil
+}
+
+// detach takes an endpoint out of the index, so that nothing finds it any more. Paused triggers use theirs, too.
+func (s *Scheduler) detach(id tenants.EndpointID) (*endpoint, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ep := s.at(id)
+	if ep == nil {
+		return nil, nil
+	}
+	for _, t := range s.tenants {
+		for _, app := range t.apps {
+			for _, q := range app.triggers {
+				if q.version.Load().public.Endpoint == id {
+					return nil, fmt.Errorf("remove endpoint %q: %w by %s/%s", id, ErrInUse, t.id, app.name)
+				}
+			}
+		}
+	}
+	delete(s.index, id)
+	s.endpoints[ep.index] = nil
+	return ep, nil
+}
+
+// at finds an endpoint, or nil. The caller holds mu.
+func (s *Scheduler) at(id tenants.EndpointID) *endpoint {
+	if i, ok := s.index[id]; ok {
+		return s.endpoints[i]
+	}
+	return nil
 }
 
 // Reshard tells who serves the hash slots of a cluster now, as host:port, so that sharded channels follow a slot that has moved while nobody was
@@ -128,8 +182,8 @@ func (s *Scheduler) AddEndpoint(e Endpoint) {
 func (s *Scheduler) Reshard(id tenants.EndpointID, owner func(slot int) string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i, ok := s.index[id]; ok && s.endpoints[i].hub.shards != nil {
-		s.endpoints[i].hub.shards.doubt(owner)
+	if ep := s.at(id); ep != nil && ep.hub.shards != nil {
+		ep.hub.shards.doubt(owner)
 	}
 }
 
@@ -138,14 +192,10 @@ func (s *Scheduler) Reshard(id tenants.EndpointID, owner func(slot int) string) 
 // were not replaced go on as they are.
 func (s *Scheduler) Renew(ctx context.Context, id tenants.EndpointID, why string) error {
 	s.mu.Lock()
-	i, ok := s.index[id]
-	var h *hub
-	if ok {
-		h = s.endpoints[i].hub
-	}
+	ep := s.at(id)
 	s.mu.Unlock()
-	if !ok {
+	if ep == nil {
 		return fmt.Errorf("renew connections: %w endpoint %q", ErrUnknown, id)
 	}
-	return h.Renew(ctx, why)
+	return ep.hub.Renew(ctx, why)
 }

@@ -18,7 +18,7 @@ type Tap struct {
 	C <-chan Tapped // never closed: the reader may be about to send
 
 	c        chan Tapped
-	endpoint tenants.EndpointID
+	endpoint *endpoint
 	targets  []tenants.Target
 	lost     atomic.Int64
 	close    func()
@@ -77,15 +77,16 @@ func (t *Tap) String() string {
 func (s *Scheduler) Tap(id tenants.EndpointID, targets []tenants.Target, buffer int) (*Tap, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.index[id]; !ok {
+	ep := s.at(id)
+	if ep == nil {
 		return nil, fmt.Errorf("tap: %w endpoint %q", ErrUnknown, id)
 	}
 	c := make(chan Tapped, max(buffer, 1))
-	t := &Tap{C: c, c: c, endpoint: id, targets: slices.Clone(targets), sizes: make([]int, cap(c))}
+	t := &Tap{C: c, c: c, endpoint: ep, targets: slices.Clone(targets), sizes: make([]int, cap(c))}
 	t.close = sync.OnceFunc(func() { s.untap(t) })
 	s.retable(t, (*edit).tap)
 	for _, target := range t.targets {
-		s.endpoints[s.index[id]].hub.Add(target)
+		ep.hub.Add(target)
 	}
 	return t, nil
 }
@@ -94,7 +95,7 @@ func (s *Scheduler) Tap(id tenants.EndpointID, targets []tenants.Target, buffer 
 func (s *Scheduler) retable(t *Tap, change func(*edit, tenants.Target, *Tap)) {
 	edits := edits{}
 	for _, target := range t.targets {
-		change(edits.of(s.endpoints[s.index[t.endpoint]]), target, t)
+		change(edits.of(t.endpoint), target, t)
 	}
 	s.publish(edits)
 }
@@ -104,6 +105,6 @@ func (s *Scheduler) untap(t *Tap) {
 	defer s.mu.Unlock()
 	s.retable(t, (*edit).untap)
 	for _, target := range t.targets {
-		s.endpoints[s.index[t.endpoint]].hub.Remove(target)
+		t.endpoint.hub.Remove(target)
 	}
 }

@@ -49,7 +49,7 @@ type Pool struct {
 	max  int
 
 	mu      sync.Mutex
-	clients map[string]*pooled // by address, at most max; opening, in use and idle ones
+	clients map[string]*pooled // by address, at most max; opening, in use and idle ones, without those that were retired
 	idle    *list.List         // of *pooled that nobody uses, longest idle in front
 	closed  bool
 }
@@ -183,7 +183,9 @@ func (p *Pool) openClient(e *pooled) {
 func (p *Pool) forget(e *pooled) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.clients, e.address)
+	if p.clients[e.address] == e {
+		delete(p.clients, e.address)
+	}
 }
 
 // put gives a use back.
@@ -193,13 +195,16 @@ func (p *Pool) put(e *pooled) {
 	}
 }
 
-// drop counts a use down, and returns the client if it was the last use of a closed pool.
+// drop counts a use down, and returns the client if it was the last use of one that was retired, or of a closed pool.
 func (p *Pool) drop(e *pooled) redis.UniversalClient {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e.uses--
-	if e.uses > 0 || p.clients[e.address] != e {
+	if e.uses > 0 {
 		return nil
+	}
+	if p.clients[e.address] != e { // retired, or never opened
+		return e.client
 	}
 	if p.closed {
 		delete(p.clients, e.address)
@@ -208,6 +213,27 @@ func (p *Pool) drop(e *pooled) redis.UniversalClient {
 	e.since = time.Now()
 	e.place = p.idle.PushBack(e)
 	return nil
+}
+
+// Retire has the next Get of each address that which names open a new client. Idle ones are closed before it returns, and those in use when their
+// last user releases them.
+func (p *Pool) Retire(which func(address string) bool) {
+	closeAll(p.retire(which))
+}
+
+func (p *Pool) retire(which func(address string) bool) (idle []redis.UniversalClient) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for address, e := range p.clients {
+		switch {
+		case !which(address):
+		case e.place != nil:
+			idle = append(idle, p.evict(e))
+		default:
+			delete(p.clients, address)
+		}
+	}
+	return idle
 }
 
 // Close ends the pool: Get fails from now on, idle clients are closed before it returns, and clients in use when they are released.

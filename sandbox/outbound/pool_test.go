@@ -334,3 +334,34 @@ func TestPoolHammerClose(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestPoolRetires: a client that is retired serves those who hold it to the end, and whoever comes next gets another.
+func TestPoolRetires(t *testing.T) {
+	s := redistest.Start(t)
+	p := outbound.NewPool(outbound.PoolConfig{Open: open, Dial: direct})
+	defer p.Close()
+	address := "redis://" + s.Addr
+	held, release := get(t, p, address)
+	again, releaseAgain := get(t, p, address)
+	idle, done := get(t, p, address+"/1")
+	done()
+	kept, keep := get(t, p, address+"/2")
+	keep()
+	p.Retire(func(a string) bool { return !strings.HasSuffix(a, "/2") })
+	if !isClosed(idle) || isClosed(kept) || isClosed(held) {
+		t.Errorf("idle closed %v, another's %v, one in use %v", isClosed(idle), isClosed(kept), isClosed(held))
+	}
+	next, releaseNext := get(t, p, address)
+	defer releaseNext()
+	if next == held {
+		t.Error("a retired client was given out")
+	}
+	release()
+	if isClosed(again) {
+		t.Error("it was closed while it was in use")
+	}
+	releaseAgain()
+	if !isClosed(again) || isClosed(next) {
+		t.Errorf("after its last use: closed %v, its successor %v", isClosed(again), isClosed(next))
+	}
+}

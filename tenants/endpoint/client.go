@@ -23,7 +23,7 @@ const (
 )
 
 // Client is a pooled client for commands; it connects at its first command, and the caller closes it. dial connects to an address (nil
-// means the system's dialer), Sentinels' included; TLS is done on top of what it returns. A command takes at most CommandTimeout on the wire and
+// means the Config's dialer), Sentinels' included; TLS is done on top of what it returns. A command takes at most CommandTimeout on the wire and
 // ends earlier with its context's deadline. At most PoolSize sockets are open, for each node of a cluster; idle ones are closed after 5 minutes.
 //
 // A command is sent once: a PUBLISH or INCR repeated after a lost reply would count twice. Only connecting, which precedes the command, is

@@ -45,6 +45,10 @@ type Config struct {
 
 	TLS *TLS // nil means plain TCP; it holds for Sentinels and servers alike
 
+	// Dial connects to host:port over "tcp", in the place of the system's dialer, to whatever the Options lead to: the server, Sentinels and the
+	// master that they name, the nodes of a cluster. nil means the system's. A Client that is given a dialer of its own uses that one.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
 	DB       int // database of a Client, 0 by default; a cluster has 0 alone, and subscribers need none
 	Protocol int // RESP version 2 or 3 to ask for; 0 means 3
 

@@ -15,11 +15,14 @@ import (
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// dial connects to addr with connect (nil means the system's dialer) and does TLS on top. TLS is done here and not by go-redis, because
+// dial connects to addr with connect (nil means the Config's dialer) and does TLS on top. TLS is done here and not by go-redis, because
 // go-redis speaks plain text over what a custom Dialer gives it, and because its own handshake does not end with the context.
 func (o *Options) dial(ctx context.Context, connect dialFunc, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.config.DialTimeout)
 	defer cancel()
+	if connect == nil {
+		connect = o.config.Dial
+	}
 	if connect == nil {
 		connect = (&net.Dialer{}).DialContext
 	}
