@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tenloom/tenloom/deploy/manifest"
 	"github.com/tenloom/tenloom/tenants"
 	"github.com/tenloom/tenloom/tenants/store"
 )
@@ -128,6 +129,25 @@ func (c *Controller) Triggers(t tenants.ID, name tenants.AppName) []tenants.Trig
 		all[i] = r.bound[i].Leading()
 	}
 	return all
+}
+
+// Running lists a tenant's apps of which something is live, paused ones too, and that uses says yes to: it is told what is live, by version.
+func (c *Controller) Running(t tenants.ID, uses func(m *manifest.Manifest, triggers []tenants.Trigger) bool) (names []tenants.AppName) {
+	c.mu.Lock()
+	apps := map[tenants.AppName]*app{}
+	for key, a := range c.apps {
+		if key.tenant == t {
+			apps[key.name] = a
+		}
+	}
+	c.mu.Unlock()
+	for name, a := range apps {
+		if slices.ContainsFunc(a.versions(), func(v *opened) bool { return uses(v.Manifest, v.triggers) }) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // SuspendTenant unsubscribes everything of a tenant's, and refuses its changes until ResumeTenant.

@@ -2,18 +2,23 @@ package tenants
 
 import (
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 )
 
 // Connection is a tenant's own Redis server or cluster, and how to log in there. Triggers name it as their Endpoint.
 type Connection struct {
 	Tenant  ID        `json:"tenant"`
-	Name    string    `json:"name"`    // unique within the tenant
-	Address string    `json:"address"` // redis:// or rediss://, without user and password; at most 2 KiB
-	Login   Sealed    `json:"-"`       // the sealed address with user and password; empty where none is needed
+	Name    string    `json:"name"`         // unique within the tenant
+	Address string    `json:"address"`      // as tenants/endpoint reads it, without user and password; at most 2 KiB
+	CA      string    `json:"ca,omitempty"` // authorities to hold the server's certificate against, PEM, at most 32 KiB; "" means those of the system
+	Login   Sealed    `json:"-"`            // the sealed address with user and password; empty where none is needed
 	Changed time.Time `json:"changed"`
 	By      string    `json:"changed_by"`
 }
+
+var connectionSchemes = []string{"redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
 
 // Check reports all faults as Faults. No fault repeats the address, which may hold a password by mistake.
 func (n Connection) Check() error {
@@ -25,11 +30,16 @@ func (n Connection) Check() error {
 	switch {
 	case err != nil || u.Host == "":
 		c.add("/address", "invalid", "it is no URL; write redis://host[:port][/db], or rediss:// for TLS")
-	case u.Scheme != "redis" && u.Scheme != "rediss":
+	case !slices.Contains(connectionSchemes, u.Scheme):
 		c.add("/address", "invalid", "its scheme is neither redis nor rediss")
 	case u.User != nil:
 		c.add("/address", "invalid", "user and password are given apart, so that they are sealed")
+	case strings.Contains(strings.ToLower(u.RawQuery), "password"):
+		c.add("/address", "invalid", "a password has no place in it, where everybody sees it; Sentinels have to take questions without one")
+	case n.CA != "" && !strings.HasPrefix(u.Scheme, "rediss"):
+		c.add("/ca", "invalid", "the address is not TLS, and an authority is given for it; write rediss://")
 	}
+	c.count("/ca", len(n.CA), 32<<10, "bytes")
 	c.count("/login", len(n.Login), 16<<10, "bytes")
 	return c.err()
 }

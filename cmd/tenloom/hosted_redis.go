@@ -3,14 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/tenloom/tenloom/deploy/api"
-	"github.com/tenloom/tenloom/scheduler"
 	"github.com/tenloom/tenloom/tenants"
 	"github.com/tenloom/tenloom/tenants/endpoint"
 )
@@ -19,26 +19,64 @@ import (
 // each one's channels and keys begin with its name there.
 type platformServers struct {
 	*servers
-	options map[tenants.EndpointID]*endpoint.Options
+
+	at      sync.Mutex
+	reached map[string]bool // addresses that sockets to these servers have led to; at the bound it begins anew
 }
 
-// newPlatformServers opens the configured servers. One that does not answer now is tried for as long as the program runs.
-func newPlatformServers(c *configuration, s *servers, v *vaultPart) (*platformServers, error) {
-	p := &platformServers{s, map[tenants.EndpointID]*endpoint.Options{}}
+// maxReached is more addresses than the nodes of all clusters that a platform offers.
+const maxReached = 10_000
+
+func newPlatformServers(s *servers) *platformServers {
+	return &platformServers{servers: s, reached: map[string]bool{}}
+}
+
+// open opens those of the configured servers that are not open yet, and says which. One that does not answer now is tried for as long as the
+// program runs.
+func (p *platformServers) open(c *configuration, v *vaultPart) (fresh []string, err error) {
 	for _, name := range c.redisNames() {
+		if p.is(tenants.EndpointID(name)) {
+			continue
+		}
 		given := c.redis(name)
 		options, err := given.parse()
+		if err == nil {
+			options, err = options.With(func(c *endpoint.Config) { c.Dial = p.dial })
+		}
 		if err != nil {
-			return nil, fail(exitUsage, "redis.%s: %w", name, err)
+			return fresh, fail(exitUsage, "redis.%s: %w", name, err)
 		}
 		if path := c.text("redis." + name + ".vault"); path != "" {
-			if options, err = v.credential(tenants.EndpointID(name), options, path, s.renew); err != nil {
-				return nil, fail(exitUsage, "redis.%s.vault: %w", name, err)
+			if options, err = v.credential(tenants.EndpointID(name), options, path, p.renew); err != nil {
+				return fresh, fail(exitUsage, "redis.%s.vault: %w", name, err)
 			}
 		}
 		p.add(tenants.EndpointID(name), options)
+		fresh = append(fresh, name)
 	}
-	return p, nil
+	return fresh, nil
+}
+
+// dial notes where it leads, so that nobody takes another way there.
+func (p *platformServers) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	p.at.Lock()
+	defer p.at.Unlock()
+	if len(p.reached) >= maxReached {
+		clear(p.reached)
+	}
+	p.reached[c.RemoteAddr().String()] = true
+	return c, nil
+}
+
+// leadsTo tells whether an address is one of the platform's servers.
+func (p *platformServers) leadsTo(addr net.Addr) bool {
+	p.at.Lock()
+	defer p.at.Unlock()
+	return p.reached[addr.String()]
 }
 
 func (p *platformServers) add(id tenants.EndpointID, options *endpoint.Options) {
@@ -46,7 +84,6 @@ func (p *platformServers) add(id tenants.EndpointID, options *endpoint.Options) 
 		p.log.Warn(warning, "redis", id)
 	}
 	one := &server{id: id, options: options, client: options.Client(nil)}
-	p.options[id] = options
 	p.mu.Lock()
 	p.known[id] = one
 	p.mu.Unlock()
@@ -54,12 +91,19 @@ func (p *platformServers) add(id tenants.EndpointID, options *endpoint.Options) 
 }
 
 // names lists the servers.
-func (p *platformServers) names() (all []tenants.EndpointID) {
-	for id := range p.options {
-		all = append(all, id)
-	}
-	slices.Sort(all)
-	return all
+func (p *platformServers) names() []tenants.EndpointID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Sorted(maps.Keys(p.known))
+}
+
+// is tells whether an endpoint is one of the platform's.
+func (p *platformServers) is(id tenants.EndpointID) bool { return p.one(id) != nil }
+
+func (p *platformServers) one(id tenants.EndpointID) *server {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known[id]
 }
 
 // meant is the platform's server that an address means: "" and port 6379 of this machine, where applications expect a Redis, are the default
@@ -76,8 +120,10 @@ func (p *platformServers) meant(address string) (tenants.EndpointID, bool, error
 		return tenants.DefaultEndpoint, true, nil
 	}
 	host, port, err := net.SplitHostPort(options.Addresses()[0])
-	for id, own := range p.options {
-		if err == nil && host == string(id) && port == "6379" || strings.EqualFold(own.Name(), options.Name()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, own := range p.known {
+		if err == nil && host == string(id) && port == "6379" || strings.EqualFold(own.options.Name(), options.Name()) {
 			return id, true, nil
 		}
 	}
@@ -92,15 +138,13 @@ func (p *platformServers) granted(address string, g tenants.Grants) (*server, er
 	}
 	if !ours {
 		return nil, hint{fmt.Errorf("the platform offers no Redis at %s", addressName(address)),
-			"leave the address out, or name one of these: " + joinIDs(p.grantedNames(g))}
+			"leave the address out, name one of these: " + joinIDs(p.grantedNames(g)) + ", or add a Redis of yours: tenloom connections add NAME ADDRESS"}
 	}
 	if !slices.Contains(g.Endpoints, id) {
 		return nil, hint{fmt.Errorf("the policy does not grant the Redis %q", id),
 			"ask an operator, or name one of these: " + joinIDs(p.grantedNames(g))}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.known[id], nil
+	return p.one(id), nil
 }
 
 func addressName(address string) string {
@@ -123,34 +167,6 @@ func joinIDs(ids []tenants.EndpointID) string {
 		return "none is granted"
 	}
 	return strings.Join(names, ", ")
-}
-
-// find is api.Config.Server: the server that a client named, or whose triggers the channel wakes, or the default one.
-func (p *platformServers) find(t tenants.ID, g tenants.Grants, triggers []scheduler.TriggerState, address, channel string) (api.Server, error) {
-	if address != "" && !strings.Contains(address, "://") {
-		address = "redis://" + address
-	}
-	var wakes []tenants.EndpointID
-	for _, trigger := range triggers {
-		own := g.Published(t, channel)
-		hit := trigger.Target.Name == own || trigger.Target.Kind == tenants.Pattern && scheduler.Match(trigger.Target.Name, own)
-		if hit && !slices.Contains(wakes, trigger.Endpoint) {
-			wakes = append(wakes, trigger.Endpoint)
-		}
-	}
-	switch {
-	case address == "" && len(wakes) == 1:
-		address = "redis://" + string(wakes[0])
-	case address == "" && len(wakes) > 1:
-		return api.Server{}, fmt.Errorf("triggers on %d servers listen to %q; name one of them as endpoint: %s", len(wakes), channel, joinIDs(wakes))
-	}
-	one, err := p.granted(address, g)
-	if err != nil {
-		return api.Server{}, err
-	}
-	return api.Server{ID: one.id, Publish: func(ctx context.Context, channel string, payload []byte) (int64, error) {
-		return one.client.Publish(ctx, channel, payload).Result()
-	}}, nil
 }
 
 // tenantClient is what a tenant's handlers get where they ask for one of the platform's servers.

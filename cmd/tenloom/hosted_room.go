@@ -48,9 +48,9 @@ func (h *hosted) room(id tenants.ID) *tenantRoom {
 	r := h.rooms[id]
 	if r == nil {
 		policy := tenants.DefaultPolicy()
-		r = &tenantRoom{quota: tenants.NewQuota(policy), http: outbound.NewHTTPClient(h.guard.DialContext), budget: sandbox.NewBudget(policy.CPU)}
+		r = &tenantRoom{quota: tenants.NewQuota(policy), http: outbound.NewHTTPClient(h.outward), budget: sandbox.NewBudget(policy.CPU)}
 		r.govern(policy, h.log)
-		r.pool = outbound.NewPool(outbound.PoolConfig{Dial: h.guard.DialContext, Open: func(address string, dial dialFunc) (redis.UniversalClient, error) {
+		r.pool = outbound.NewPool(outbound.PoolConfig{Dial: h.outward, Open: func(address string, dial dialFunc) (redis.UniversalClient, error) {
 			return h.openRedis(id, r, address, dial)
 		}})
 		h.rooms[id] = r
@@ -85,8 +85,9 @@ func checkPolicy(p tenants.Policy) error {
 	return faults
 }
 
-// grantedHosts is deploy.System.GrantedHosts under a policy. The platform's own servers are granted by name.
-func (h *hosted) grantedHosts(g tenants.Grants) func(entry string) error {
+// grantedHosts is deploy.System.GrantedHosts under a tenant's policy. The platform's own servers are granted by name, and connections by their
+// addresses.
+func (h *hosted) grantedHosts(t tenants.ID, g tenants.Grants) func(entry string) error {
 	ceiling, err := outbound.Parse(g.Hosts, nil)
 	if err != nil {
 		ceiling = &outbound.Allowed{}
@@ -95,6 +96,9 @@ func (h *hosted) grantedHosts(g tenants.Grants) func(entry string) error {
 		ok, err := ceiling.Covers(entry)
 		if ok || err != nil {
 			return withNext(err)
+		}
+		if own := h.connections.meant(t, entry); own != nil {
+			return own.within(ceiling)
 		}
 		if _, ours, err := h.servers.meant(entry); err == nil && ours {
 			return nil
@@ -112,6 +116,9 @@ type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error
 // openRedis is a tenant's way to a server that its handler named: one of the platform's, under the tenant's own names, or any other that the
 // guard lets through.
 func (h *hosted) openRedis(id tenants.ID, r *tenantRoom, address string, dial dialFunc) (redis.UniversalClient, error) {
+	if own := h.connections.meant(id, address); own != nil {
+		return own.client(address)
+	}
 	_, ours, err := h.servers.meant(address)
 	if err != nil {
 		return nil, err
@@ -175,5 +182,23 @@ func (h *hosted) tellCut(t tenants.ID, r *tenantRoom) {
 		text := fmt.Sprintf("tenloom: %s (%s) cut: the tenant's handlers together may print %s in a second (log_bytes_per_second)",
 			count(n.lines, "line"), size(int64(n.bytes)), size(int64(most)))
 		h.tail.Write(telemetry.Line{At: time.Now(), Tenant: t, App: who.app, Component: who.component, Stream: telemetry.Stderr, Text: []byte(text)})
+	}
+}
+
+// retire takes a tenant's outbound clients of some addresses out of use.
+func (h *hosted) retire(id tenants.ID, which func(address string) bool) {
+	h.mu.Lock()
+	r := h.rooms[id]
+	h.mu.Unlock()
+	if r != nil {
+		r.pool.Retire(which)
+	}
+}
+
+func (h *hosted) closeRooms() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range h.rooms {
+		r.pool.Close()
 	}
 }

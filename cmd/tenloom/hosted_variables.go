@@ -32,8 +32,8 @@ func newSettled(s *store.Store, sealer *secrets.Sealer, log *slog.Logger) *settl
 	return &settled{store: s, sealer: sealer, log: log, apps: map[appKey]map[string]secrets.Value{}}
 }
 
-// follow keeps what is here like the store, until ctx ends.
-func (s *settled) follow(ctx context.Context) {
+// follow keeps what is here, and whatever else takes the changes, like the store, until ctx ends.
+func (s *settled) follow(ctx context.Context, beside func(store.Changes)) {
 	for changes, err := range s.store.Watch(ctx, 0) {
 		if err != nil {
 			if ctx.Err() == nil {
@@ -42,6 +42,7 @@ func (s *settled) follow(ctx context.Context) {
 			continue
 		}
 		s.take(changes)
+		beside(changes)
 	}
 }
 

@@ -32,6 +32,6 @@ func rootCommand() *cobra.Command {
   tenloom new mailer -t go                      begin an application of your own`,
 	}
 	g := addGlobals(root)
-	root.AddCommand(upCommand(g), serveCommand(g), publishCommand(g), subscribeCommand(g), invokeCommand(g), checkCommand(g), doctorCommand(g), newCommand(g), versionCommand(g), configCommand(g), contextCommand(g), loginCommand(g), logoutCommand(g), whoamiCommand(g), apiCommand(g), tenantsCommand(g), membersCommand(g), policyCommand(g), limitsCommand(g), usageCommand(g), tokensCommand(g), appsCommand(g), triggersCommand(g), channelsCommand(g), invocationsCommand(g), varsCommand(g), secretsCommand(g), auditCommand(g), backupCommand(g), restoreCommand(g), logsCommand(g), versionsCommand(g), deploymentsCommand(g), promoteCommand(g), rollbackCommand(g), deployCommand(g), diffCommand(g))
+	root.AddCommand(upCommand(g), serveCommand(g), publishCommand(g), subscribeCommand(g), invokeCommand(g), checkCommand(g), doctorCommand(g), newCommand(g), versionCommand(g), configCommand(g), contextCommand(g), loginCommand(g), logoutCommand(g), whoamiCommand(g), apiCommand(g), tenantsCommand(g), membersCommand(g), policyCommand(g), limitsCommand(g), usageCommand(g), tokensCommand(g), connectionsCommand(g), appsCommand(g), triggersCommand(g), channelsCommand(g), invocationsCommand(g), varsCommand(g), secretsCommand(g), auditCommand(g), backupCommand(g), restoreCommand(g), logsCommand(g), versionsCommand(g), deploymentsCommand(g), promoteCommand(g), rollbackCommand(g), deployCommand(g), diffCommand(g))
 	return root
 }

@@ -30,6 +30,7 @@ import (
 
 // platform is every room of one process, wired.
 type platform struct {
+	opened
 	log *slog.Logger
 	*observed
 	scheduler *scheduler.Scheduler
@@ -76,6 +77,7 @@ func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error)
 		r := telemetry.New(history)
 		p.observed = &observed{recorder: r, meter: telemetry.NewMeter(r, 0), log: c.log}
 	}
+	p.add(always(p.observed.close))
 	endpoint.LogTo(c.log)
 	p.resolver = secrets.NewResolver(declared(c.manifest), c.variables...)
 	compiling, err := c.compiling.config(sandbox.Config{CacheDir: c.cacheDir, Reset: c.reset, Log: c.log})
@@ -85,6 +87,7 @@ func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error)
 	if p.runtime, err = sandbox.New(ctx, compiling); err != nil {
 		return nil, err
 	}
+	p.add(p.runtime.Close)
 	if p.scheduler, err = scheduler.New(scheduler.Config{Recorder: p.recorder, OnGap: p.gap, Log: c.log, Spill: c.spillDir}); err != nil {
 		return nil, err
 	}
@@ -93,16 +96,23 @@ func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error)
 	if p.policy.CPU > 0 {
 		p.budget = sandbox.NewBudget(p.policy.CPU)
 	}
-	p.servers = newServers(c.redis, c.embedded, p.scheduler, c.log)
 	if c.logDir != "" {
 		if p.folder, err = telemetry.OpenFolder(c.logDir, c.echo); err != nil {
 			return nil, fmt.Errorf("%w\n  --log-dir DIR names another place for the handlers' output", err)
 		}
+		p.add(plainly(p.folder.Close))
 	}
 	// The developer is the operator here: what the manifest lists may be on loopback or a private network.
 	guard := &outbound.Dialer{}
 	p.pool = outbound.NewPool(outbound.PoolConfig{Open: p.openRedis, Dial: guard.DialContext})
 	p.http = outbound.NewHTTPClient(guard.DialContext)
+	p.servers = newServers(c.redis, c.embedded, p.scheduler, c.log)
+	p.add(always(p.servers.close))
+	p.add(always(p.pool.Close))
+	p.add(func(ctx context.Context) error { // senders before receivers; it was shut down before, or never got a trigger
+		_, err := p.scheduler.Shutdown(ctx)
+		return err
+	})
 	return p, nil
 }
 
@@ -356,28 +366,8 @@ func (p *platform) apply(v *deploy.Version) error {
 	return p.scheduler.Apply(v.Tenant, v.App, all)
 }
 
-// close releases everything that was opened; the scheduler was shut down before, or never got a trigger.
-func (p *platform) close(ctx context.Context) error {
-	var err error
-	if p.scheduler != nil {
-		_, e := p.scheduler.Shutdown(ctx)
-		err = errors.Join(err, e)
-	}
-	if p.pool != nil {
-		p.pool.Close()
-	}
-	if p.servers != nil {
-		p.servers.close()
-	}
-	if p.runtime != nil {
-		err = errors.Join(err, p.runtime.Close(ctx))
-	}
-	if p.folder != nil {
-		err = errors.Join(err, p.folder.Close())
-	}
-	p.observed.close()
-	return err
-}
+// close releases everything that was opened.
+func (p *platform) close(ctx context.Context) error { return p.opened.close(ctx) }
 
 // stateDir is where a command keeps what outlives it, compiled code and the sample application, and messages that are spilled while it runs.
 func stateDir(flag, appDir string) (string, error) {

@@ -93,7 +93,7 @@ func serveAll(ctx context.Context, f *configFlags, c *configuration, out, messag
 	defer closeServer()
 	fmt.Fprintf(out, "tenloom serve (%s). State: %s\n\n  API     %s/v1\n", buildVersion().Version, s.state, s.url(listener))
 	for _, id := range s.servers.names() {
-		fmt.Fprintf(out, "  Redis   %s at %s\n", id, s.servers.options[id])
+		fmt.Fprintf(out, "  Redis   %s at %s\n", id, s.servers.one(id).options)
 	}
 	if to := s.exports.About(); to != "" {
 		fmt.Fprintf(out, "  OTLP    %s\n", to)
@@ -177,11 +177,8 @@ func (s *serving) answer(l net.Listener) (stop func()) {
 func (h *hosted) handler() http.Handler {
 	return api.Handler(api.Config{
 		Scheduler: h.scheduler, Recorder: h.recorder, Meter: h.meter, Log: h.log, Build: apiBuild(), Store: h.store, Artifacts: h.artifacts,
-		Controller: h.controller, Tail: h.tail, Seal: h.sealer.Seal, Checks: h.checks, Shared: func(tenants.EndpointID) bool { return true },
-		CheckPolicy: checkPolicy,
-		Server: func(id tenants.ID, address, channel string) (api.Server, error) {
-			return h.servers.find(id, h.grants(id), h.scheduler.Triggers(id), address, channel)
-		},
+		Controller: h.controller, Tail: h.tail, Seal: h.sealer.Seal, Checks: h.checks, Shared: h.servers.is, Server: h.find,
+		CheckConnection: h.checkConnection, TestConnection: h.testConnection, ConnectionState: h.connectionState, CheckPolicy: checkPolicy,
 	})
 }
 

@@ -122,29 +122,30 @@ func (s *servers) open(ctx context.Context, address string) (*server, error) {
 
 // listen begins to keep a connection for messages, subscribed to nothing yet. Doing so again does nothing.
 func (s *servers) listen(one *server) {
-	e := scheduler.Endpoint{
-		ID: one.id, Name: one.options.Name(), Dial: one.options.Subscriber, OncePerPatterns: one.options.Name() == s.embedded,
-		Publish: func(ctx context.Context, channel string, payload []byte) error {
-			return one.client.Publish(ctx, channel, payload).Err()
-		},
-		Unordered: one.options.IsCluster(),
-	}
-	if one.options.IsCluster() {
-		e.Slot, e.DialShard = endpoint.Slot, one.dialShard
-	}
+	e := attached(one.id, one.options, func(ctx context.Context, channel string, payload []byte) error {
+		return one.client.Publish(ctx, channel, payload).Err()
+	})
+	e.OncePerPatterns = one.options.Name() == s.embedded
 	s.attach(e)
 	if one.options.IsMaster() || one.options.IsCluster() {
-		one.watched.Do(func() { s.watches.Go(func() { s.follow(one) }) }) // ends with close
+		one.watched.Do(func() { s.watches.Go(func() { s.follow(s.watching, one.id, one.options) }) }) // ends with close
 	}
 }
 
-// dialShard is scheduler.Endpoint.DialShard.
-func (one *server) dialShard(ctx context.Context, slot int) (net.Conn, func(slot int) string, error) {
-	socket, slots, err := one.options.ShardSubscriber(ctx, slot)
-	if err != nil {
-		return nil, nil, err
+// attached is a server as the scheduler takes it.
+func attached(id tenants.EndpointID, o *endpoint.Options, publish func(ctx context.Context, channel string, payload []byte) error) scheduler.Endpoint {
+	e := scheduler.Endpoint{ID: id, Name: o.Name(), Dial: o.Subscriber, Publish: publish, Unordered: o.IsCluster()}
+	if o.IsCluster() {
+		e.Slot = endpoint.Slot
+		e.DialShard = func(ctx context.Context, slot int) (net.Conn, func(slot int) string, error) {
+			socket, slots, err := o.ShardSubscriber(ctx, slot)
+			if err != nil {
+				return nil, nil, err
+			}
+			return socket, slots.Owner, nil
+		}
 	}
-	return socket, slots.Owner, nil
+	return e
 }
 
 // sharded says why sharded channels are not offered on a server, or nil.
@@ -157,22 +158,22 @@ func (s *servers) sharded(id tenants.EndpointID) error {
 	return nil
 }
 
-// follow tells of slots of a cluster that have moved, and moves the connections to a new master when Sentinels name one. A master that is demoted or dies ends its connections itself; one that
-// is merely cut off from its Sentinels does not.
-func (s *servers) follow(one *server) {
+// follow tells of slots of a cluster that have moved, and moves the connections to a new master when Sentinels name one, until ctx ends. A master
+// that is demoted or dies ends its connections itself; one that is merely cut off from its Sentinels does not.
+func (s *servers) follow(ctx context.Context, id tenants.EndpointID, o *endpoint.Options) {
 	last := ""
-	one.options.Watch(s.watching, func(c endpoint.Change) {
+	o.Watch(ctx, func(c endpoint.Change) {
 		if c.Slots != nil {
-			s.reshard(one.id, c.Slots.Owner)
+			s.reshard(id, c.Slots.Owner)
 			return
 		}
 		former := last
 		if last = c.Master; former == "" {
 			return
 		}
-		s.log.Info("redis has another master", "endpoint", one.options.Name(), "master", c.Master, "former", former)
-		if err := s.renew(s.watching, one.id, "the master is now "+c.Master); err != nil && s.watching.Err() == nil {
-			s.log.Warn("redis connections were not moved to the new master", "endpoint", one.options.Name(), "cause", err)
+		s.log.Info("redis has another master", "endpoint", o.Name(), "master", c.Master, "former", former)
+		if err := s.renew(ctx, id, "the master is now "+c.Master); err != nil && ctx.Err() == nil {
+			s.log.Warn("redis connections were not moved to the new master", "endpoint", o.Name(), "cause", err)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/tenloom/tenloom/tenants"
@@ -17,14 +18,45 @@ const (
 	maxTesting  = 32 // at once
 )
 
+// ConnectionState is how a connection stands here.
+type ConnectionState struct {
+	State  string            `json:"state"` // unused, ok, degraded, stale (subscriptions still have the login before)
+	Detail string            `json:"detail,omitempty"`
+	UsedBy []tenants.AppName `json:"used_by,omitempty"` // apps of which something is live, with triggers there or with its name in an allow list
+}
+
 // connectionAnswer is a connection without its login, and whether it has one.
 type connectionAnswer struct {
 	tenants.Connection
-	HasLogin bool `json:"has_login"`
+	HasLogin bool             `json:"has_login"`
+	Status   *ConnectionState `json:"status,omitempty"`
 }
 
-func showConnection(n tenants.Connection) connectionAnswer {
-	return connectionAnswer{n, len(n.Login) > 0}
+func (s *server) showsConnection(n tenants.Connection) connectionAnswer {
+	out := connectionAnswer{Connection: n, HasLogin: len(n.Login) > 0}
+	if s.ConnectionState != nil {
+		state := s.ConnectionState(n.Tenant, n.Name)
+		out.Status = &state
+	}
+	return out
+}
+
+// unused refuses what would cut live apps off from a connection.
+func (s *server) unused(t tenants.ID, name, what string) error {
+	if s.ConnectionState == nil {
+		return nil
+	}
+	by := s.ConnectionState(t, name).UsedBy
+	if len(by) == 0 {
+		return nil
+	}
+	names := make([]string, len(by))
+	for i, app := range by {
+		names[i] = string(app)
+	}
+	return &problem{Status: http.StatusConflict, Code: "connection_in_use", Title: "In use", Names: names,
+		Detail: clip("what is live of "+strings.Join(names, ", ")) + " uses the connection, so " + what,
+		Next:   "Deploy versions that do without it, or remove the apps, then try again."}
 }
 
 func (s *server) listConnections(c *call) error {
@@ -33,7 +65,7 @@ func (s *server) listConnections(c *call) error {
 		return err
 	}
 	p, err := s.Store.Connections(c.ctx(), c.tenant.Value.ID, q)
-	return pageOf(c, p, err, showConnection)
+	return pageOf(c, p, err, s.showsConnection)
 }
 
 // connection finds the path's connection.
@@ -59,11 +91,12 @@ func (s *server) showConnection(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.one(http.StatusOK, have.Revision, showConnection(have.Value))
+	return c.one(http.StatusOK, have.Revision, s.showsConnection(have.Value))
 }
 
 type connectionRequest struct {
 	Address  string `json:"address"`
+	CA       string `json:"ca"`
 	Username string `json:"username"`
 	Password string `json:"password"`
 }
@@ -74,9 +107,17 @@ func (s *server) putConnection(c *call) error {
 	if err := c.readJSON(&in); err != nil {
 		return err
 	}
-	n := tenants.Connection{Tenant: c.tenant.Value.ID, Name: c.r.PathValue("name"), Address: in.Address, Changed: c.now.UTC(), By: c.who.Subject}
+	n := tenants.Connection{Tenant: c.tenant.Value.ID, Name: c.r.PathValue("name"), Address: in.Address, CA: in.CA, Changed: c.now.UTC(), By: c.who.Subject}
 	if err := n.Check(); err != nil {
 		return err
+	}
+	if s.CheckConnection != nil {
+		if err := s.CheckConnection(n); err != nil {
+			return err
+		}
+	}
+	if in.Username != "" && in.Password == "" {
+		return invalid(fault{"/password", "missing", "a user without a password cannot log in"})
 	}
 	if in.Username != "" || in.Password != "" {
 		u, err := url.Parse(n.Address) // Check has
@@ -95,6 +136,11 @@ func (s *server) putConnection(c *call) error {
 		if err := c.matchOr(have.Revision, err); err != nil {
 			return err
 		}
+		if existed && have.Value.Address != n.Address {
+			if err := s.unused(n.Tenant, n.Name, "its address stays; add another connection"); err != nil {
+				return err
+			}
+		}
 		return tx.PutConnection(c.ctx(), n)
 	})
 	if err != nil {
@@ -104,7 +150,7 @@ func (s *server) putConnection(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.put(existed, "/v1/tenants/"+string(n.Tenant)+"/connections/"+n.Name, have.Revision, showConnection(have.Value))
+	return c.put(existed, "/v1/tenants/"+string(n.Tenant)+"/connections/"+n.Name, have.Revision, s.showsConnection(have.Value))
 }
 
 func (s *server) deleteConnection(c *call) error {
@@ -117,6 +163,9 @@ func (s *server) deleteConnection(c *call) error {
 		if err := c.matchThere(now.Revision, err); err != nil {
 			return err
 		}
+		if err := s.unused(c.tenant.Value.ID, now.Value.Name, "it stays"); err != nil {
+			return err
+		}
 		return tx.DeleteConnection(c.ctx(), c.tenant.Value.ID, have.Value.Name)
 	})
 	if err != nil {
@@ -125,13 +174,35 @@ func (s *server) deleteConnection(c *call) error {
 	return c.empty(http.StatusNoContent)
 }
 
+// Found is what a test has found at a Redis server. What the server did not say is left out.
+type Found struct {
+	Server    string    `json:"server,omitempty"` // host:port
+	User      string    `json:"user,omitempty"`   // whom it takes the login for
+	Version   string    `json:"version,omitempty"`
+	Mode      string    `json:"mode,omitempty"`       // standalone, sentinel or cluster
+	Role      string    `json:"role,omitempty"`       // master or replica
+	Protocol  int       `json:"protocol,omitempty"`   // of RESP
+	TLS       string    `json:"tls,omitempty"`        // its version; left out: plain text
+	ConnectMS float64   `json:"connect_ms,omitempty"` // connecting, TLS and logging in
+	LatencyMS float64   `json:"latency_ms,omitempty"` // one command
+	Missing   []Missing `json:"missing,omitempty"`
+}
+
+// Missing is a permission that the user lacks.
+type Missing struct {
+	Rule     string `json:"rule"` // as ACL SETUSER takes it
+	Why      string `json:"why"`
+	Required bool   `json:"required"` // no message comes without it
+}
+
 type testAnswer struct {
 	OK     bool    `json:"ok"`
 	Detail string  `json:"detail,omitempty"` // why not
 	TookMS float64 `json:"took_ms"`
+	Found
 }
 
-// testConnection tries to log in at a connection's server, now.
+// testConnection logs in at a connection's server, now, and tells what is there.
 func (s *server) testConnection(c *call) error {
 	if err := bodyless(c.r); err != nil {
 		return err
@@ -150,8 +221,13 @@ func (s *server) testConnection(c *call) error {
 	ctx, cancel := context.WithTimeout(c.ctx(), testTimeout)
 	defer cancel()
 	began := time.Now()
-	err = s.TestConnection(ctx, have.Value)
-	out := testAnswer{OK: err == nil, TookMS: float64(time.Since(began).Microseconds()) / 1000}
+	found, err := s.TestConnection(ctx, have.Value)
+	out := testAnswer{OK: err == nil, TookMS: float64(time.Since(began).Microseconds()) / 1000, Found: found}
+	for _, m := range found.Missing {
+		if m.Required {
+			out.OK, out.Detail = false, "the user may not do what messages take: "+m.Rule
+		}
+	}
 	if err != nil {
 		out.Detail = clip(err.Error())
 	}

@@ -104,11 +104,17 @@ func (h *house) config() api.Config {
 		Scheduler: h.scheduler, Recorder: h.recorder, Meter: telemetry.NewMeter(h.recorder, 0), Log: slog.New(slog.NewTextHandler(h.log, nil)), Build: api.Build{Version: "1.2.3", Go: "go1"}, Store: h.store,
 		Artifacts: h.blobs, Controller: h.deploy, Tail: h.tail, Shared: func(on tenants.EndpointID) bool { return on == tenants.DefaultEndpoint },
 		Seal: func(plain []byte) (tenants.Sealed, error) { return append([]byte("sealed:"), plain...), nil },
-		TestConnection: func(_ context.Context, n tenants.Connection) error {
+		TestConnection: func(_ context.Context, n tenants.Connection) (api.Found, error) {
 			if strings.Contains(n.Address, "gone") {
-				return fmt.Errorf("no server at %s", n.Address)
+				return api.Found{}, fmt.Errorf("no server at %s", n.Address)
 			}
-			return nil
+			return api.Found{Server: "redis.acme.example:6380", Version: "7.0.15", Missing: []api.Missing{{Rule: "+psubscribe", Why: "patterns"}}}, nil
+		},
+		ConnectionState: func(_ tenants.ID, name string) api.ConnectionState {
+			if name == "busy" {
+				return api.ConnectionState{State: "ok", UsedBy: []tenants.AppName{"biller", "mailer"}}
+			}
+			return api.ConnectionState{State: "unused"}
 		},
 		Server: func(_ tenants.ID, address, _ string) (api.Server, error) {
 			if address != "" {

@@ -31,7 +31,7 @@ type problem struct {
 	Limit      int64    `json:"limit,omitempty"`
 	RetryAfter int      `json:"retry_after,omitempty"` // seconds
 	Next       string   `json:"next,omitempty"`
-	Names      []string `json:"names,omitempty"` // with config_changed: what changed
+	Names      []string `json:"names,omitempty"` // with config_changed: what changed; with connection_in_use: the apps
 	Errors     []fault  `json:"errors,omitempty"`
 
 	bare bool // the answer does not repeat the path

@@ -3,6 +3,7 @@ package api_test
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -109,6 +110,16 @@ func TestConnections(t *testing.T) {
 	if r := h.ok("owner", "POST", "connections/gone:test", ""); r["ok"] != false || !strings.Contains(r["detail"].(string), "no server") {
 		t.Errorf("%v", r)
 	}
+	h.ok("owner", "PUT", "connections/busy", `{"address":"redis://busy:1"}`)
+	h.ok("owner", "PUT", "connections/busy", `{"address":"redis://busy:1","password":"other"}`)
+	for _, r := range []reply{h.as("owner", "DELETE", "connections/busy", ""), h.as("owner", "PUT", "connections/busy", `{"address":"redis://busy:2"}`)} {
+		if p := r.refused(t, 409, "connection_in_use"); fmt.Sprint(p.Names) != "[biller mailer]" {
+			t.Errorf("%v", p)
+		}
+	}
+	h.as("owner", "PUT", "connections/user", `{"address":"redis://h","username":"ann"}`).refused(t, 400, "invalid_request")
+	h.as("owner", "PUT", "connections/user", `{"address":"redis+sentinel://h/m?sentinel_password=x"}`).refused(t, 400, "invalid_request")
+	h.as("owner", "PUT", "connections/user", `{"address":"redis://h","ca":"x"}`).refused(t, 400, "invalid_request")
 	h.as("owner", "POST", "connections/main:test", "{}").refused(t, 400, "unexpected_body")
 	h.as("owner", "POST", "connections/nothere:test", "").refused(t, 404, "not_found")
 	h.as("owner", "POST", "connections/main/:test", "").refused(t, 404, "not_found")

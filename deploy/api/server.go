@@ -44,7 +44,12 @@ type Config struct {
 	CheckPolicy func(p tenants.Policy) error
 	// TestConnection logs in at a tenant's Redis server, within the platform's rules of what may be reached. Its error is shown to the tenant;
 	// nil: not offered.
-	TestConnection func(ctx context.Context, n tenants.Connection) error
+	TestConnection func(ctx context.Context, n tenants.Connection) (Found, error)
+	// CheckConnection says as Faults what is wrong with a tenant's connection, as far as that shows without going there; nil: nothing more than
+	// its own Check.
+	CheckConnection func(n tenants.Connection) error
+	// ConnectionState tells how a connection stands, and who uses it; nil: nobody knows, and nobody does.
+	ConnectionState func(t tenants.ID, name string) ConnectionState
 	// Meter answers /metrics, for operators; nil: nobody.
 	Meter *telemetry.Meter
 	// Server finds the Redis server to publish on or to watch: by the address a client named, or, where it named none, by the channel's
