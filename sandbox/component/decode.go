@@ -76,7 +76,7 @@ func (d *decoder) enter(kind scopeKind) bool {
 	if d.depth++; d.depth > d.limits.Nesting {
 		d.limit("nesting of %d levels, at most %d are allowed", d.depth, d.limits.Nesting)
 	}
-	d.charge(2048)
+	d.charge(scopeBytes)
 	d.scope = newScope(kind, d.scope)
 	return d.err == nil
 }
@@ -87,6 +87,9 @@ func (d *decoder) leave() *scope {
 	d.depth--
 	return s
 }
+
+// scopeBytes are charged for a scope and its maps.
+const scopeBytes = 2048
 
 // component reads the component that the reader holds to its end.
 func (d *decoder) component() *Component {

@@ -174,6 +174,7 @@ func (d *decoder) componentInstantiate() {
 }
 
 func (d *decoder) bag() {
+	d.charge(scopeBytes / 2)
 	exports := newNames("export")
 	var s stepBag
 	d.each("exports", 4, func() {

@@ -78,7 +78,7 @@ func (d *decoder) declare(n *names, name externNameAttributes, e extern, visibil
 	if name.implements != "" {
 		d.implements(name, parsed, e)
 	}
-	if !d.charge(4*len(name.name) + 4*entryBytes) {
+	if !d.charge(4*len(name.name) + 8*entryBytes) {
 		return
 	}
 	key := unique(name.name, parsed)
@@ -282,5 +282,8 @@ func (d *decoder) count1() {
 	if d.definitions++; d.definitions > d.limits.Definitions {
 		d.limit("more than %d definitions", d.limits.Definitions)
 	}
-	d.charge(32)
+	d.charge(indexBytes)
 }
+
+// indexBytes are charged for an entry of an index space, whose list grows by doubling.
+const indexBytes = 64

@@ -114,6 +114,7 @@ func TestLayout(t *testing.T) {
 		{"variant f32|u64", m.variant(f32, u64), 16, 8, "iI"},
 		{"variant f32|f32", m.variant(f32, f32), 8, 4, "if"},
 		{"variant f64|none", m.variant(f64, nil), 16, 8, "iF"},
+		{"a larger payload of a smaller alignment", m.variant(m.tuple(u8, u8, u8, u8, u8), u32), 12, 4, "iiiiii"},
 		{"enum of 256", m.enum(256), 1, 1, "i"},
 		{"enum of 257", m.enum(257), 2, 2, "i"},
 		{"enum of 65,536", m.enum(65_536), 2, 2, "i"},
