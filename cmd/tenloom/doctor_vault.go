@@ -95,8 +95,8 @@ func vaultFindings(ctx context.Context, file string) ([]finding, error) {
 	}
 	state := part.client.State()
 	all := []finding{{"vault", statusOK, given.Address + ", signed in by " + c.text("vault.auth") + ", " + state.String(), ""}}
-	if !state.Until.IsZero() && !state.Renewable && given.Auth.Method == vault.Token {
-		all[0].Status, all[0].Next = statusNote, "the token cannot be renewed: give another before, a periodic one, or sign in with approle, kubernetes or jwt"
+	if !state.Until.IsZero() && !state.Renewable && !state.Again {
+		all[0].Status = statusNote
 	}
 	if path := c.text("vault.variables"); path != "" {
 		all = append(all, variablesFinding(ctx, part.client, path))

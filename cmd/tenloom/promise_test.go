@@ -85,6 +85,9 @@ var promises = []promise{
 	{"otel.sampled", "ns", false, 500, otelRecord(&telemetry.Sampler{Ratio: 0.01})},
 	{"metrics.size10k", "MB", false, 5, metricsSize},
 	{"metrics.time10k", "ms", false, 200, metricsTime},
+	{"vault.get", "us", false, 2, vaultGet},
+	{"vault.rotate", "messages", false, 0, vaultRotate},
+	{"vault.revoke", "s", false, 1.0, vaultRevoke},
 	{"up.cold", "s", false, 120, upCold},
 }
 

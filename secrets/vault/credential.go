@@ -311,8 +311,8 @@ func (k *Credential) take(g *grant, err error, why string) time.Time {
 // nextLook is when a fresh grant needs care.
 func (k *Credential) nextLook(g *grant, now time.Time) time.Time {
 	switch {
-	case k.source.shape == dynamic:
-		return now.Add(jitter(g.life*2/3, 0.05))
+	case k.source.shape == dynamic: // those that were made together are not renewed together: the first time between one and two thirds
+		return now.Add(jitter(g.life/2, 1.0/3))
 	case k.source.shape == static && g.life > 0: // until Vault changes it, and a moment for it to do so
 		return now.Add(min(g.life+jitter(time.Second, 0.5), k.c.interval(k.c.opened())))
 	}

@@ -59,6 +59,7 @@ func whoami(t testing.TB, c redis.UniversalClient) string {
 // TestDynamic renews a lease until its max_ttl, has another user in force before it ends, revokes the former one after connections have moved, and
 // the last one when the credential is closed.
 func TestDynamic(t *testing.T) {
+	t.Parallel()
 	s := vaulttest.Start(t)
 	r := guarded(t, s)
 	s.Role("acme", strings.Replace(statement, "-@dangerous", "-@dangerous\",\"+acl|whoami", 1), 3*time.Second, 7*time.Second)
@@ -90,6 +91,7 @@ func TestDynamic(t *testing.T) {
 
 // TestForcedRevoke has the next command log in as another user.
 func TestForcedRevoke(t *testing.T) {
+	t.Parallel()
 	s := vaulttest.Start(t)
 	r := guarded(t, s)
 	s.Role("acme", statement, time.Hour, time.Hour)
@@ -109,6 +111,7 @@ func TestForcedRevoke(t *testing.T) {
 
 // TestStaticAndKV follow another password in Vault without anybody's help, and a reconnection that comes before that asks for it.
 func TestStaticAndKV(t *testing.T) {
+	t.Parallel()
 	s := vaulttest.Start(t)
 	r := guarded(t, s, "--user", "app", "on", ">first", "~*", "+@all")
 	s.StaticRole("app", "app", time.Hour)
@@ -149,6 +152,7 @@ func TestStaticAndKV(t *testing.T) {
 
 // TestLeaseOutlivesVault keeps a credential while Vault is sealed, and says why there is none when its lease has ended.
 func TestLeaseOutlivesVault(t *testing.T) {
+	t.Parallel()
 	s := vaulttest.Start(t)
 	r := guarded(t, s)
 	s.Role("acme", statement, 4*time.Second, time.Minute)
@@ -175,6 +179,7 @@ func TestLeaseOutlivesVault(t *testing.T) {
 
 // TestTokenEnds has leases replaced that hang on a token before it ends.
 func TestTokenEnds(t *testing.T) {
+	t.Parallel()
 	s := vaulttest.Start(t)
 	r := guarded(t, s)
 	s.Role("acme", statement, time.Hour, time.Hour)

@@ -86,7 +86,7 @@ func (c *Client) failure(path, capability string, err error) error {
 		e.Kind, e.Detail, e.Next = Unfit, "the answer is larger than 1 MiB", "keep large files elsewhere"
 	case errors.As(err, &unknown):
 		e.Kind, e.Detail = Distrusted, "the certificate of "+c.address()+" was issued by an authority that nobody here trusts"
-		e.Next = "name the authority's PEM file as the CA of Vault (vault.ca, VAULT_CACERT)"
+		e.Next = "name the authority's PEM file: vault.ca, or ca beside the url"
 	case errors.As(err, &other):
 		e.Kind, e.Detail, e.Next = Distrusted, "the certificate of "+c.address()+" is for another name", "write the name that it was issued for into the address"
 	case errors.As(err, &invalid):

@@ -260,12 +260,12 @@ func (c *Client) signIn(ctx context.Context) (signed, error) {
 // advise says of a refused sign-in what to look at: no policy line helps there.
 func (a *Auth) advise(err error) error {
 	var e *Error
-	if !errors.As(err, &e) || e.away() {
+	if !errors.As(err, &e) || e.away() || e.Kind == Unfit {
 		return err
 	}
 	told := *e
 	switch {
-	case told.Kind == Missing || strings.Contains(told.Detail, "unsupported path") || strings.Contains(told.Detail, "no handler"):
+	case told.Kind == Missing || a.method() != Token && told.Kind == Denied && a.method() != Kubernetes || containsAny(told.Detail, "unsupported path", "no handler"):
 		told.Next = fmt.Sprintf("is the auth method %s enabled at %q? vault auth list shows it", a.method(), a.mount())
 	case a.method() == AppRole:
 		told.Next = "check role_id and secret_id: secret ids end and can be used up"

@@ -23,6 +23,7 @@ type State struct {
 	Since       time.Time // of Away
 	Until       time.Time // the end of the token as it is now; zero: it does not end
 	Renewable   bool
+	Again       bool  // another token is fetched before the end
 	Secrets     int   // that are remembered
 	Requests    int64 // that were sent
 	Credentials []CredentialState
@@ -43,6 +44,7 @@ func (c *Client) State() State {
 	in, trouble, tried := c.session.in, c.session.trouble, c.session.tried
 	c.session.mu.Unlock()
 	s := State{Phase: Valid, Until: in.until, Renewable: in.renewable, Requests: c.requests.Load()}
+	s.Again = c.config.Auth.method() != Token || c.config.Auth.TokenFile != ""
 	c.absence.mu.Lock()
 	away := c.absence.why
 	s.Since = c.absence.began
@@ -96,8 +98,11 @@ func (s State) String() string {
 			text += ", the token does not end"
 		case s.Renewable:
 			text += ", the token is renewed before " + s.Until.UTC().Format("2006-01-02 15:04:05 UTC")
+		case s.Again:
+			text += ", another token is fetched before " + s.Until.UTC().Format("2006-01-02 15:04:05 UTC")
 		default:
-			text += ", the token ends at " + s.Until.UTC().Format("2006-01-02 15:04:05 UTC")
+			text += ", the token ends at " + s.Until.UTC().Format("2006-01-02 15:04:05 UTC") +
+				" and cannot be renewed: give a periodic one, a file that is replaced, or sign in with approle, kubernetes or jwt"
 		}
 	}
 	if s.Phase == Away {

@@ -60,6 +60,7 @@ func lookup(t testing.TB, p secrets.Provider, name string) (string, bool) {
 
 // TestVariables reads variables as Spin's provider does, one secret each, and as ours can, from one secret for each application.
 func TestVariables(t *testing.T) {
+	t.Parallel()
 	s := vaulttest.Start(t)
 	s.Put("password", map[string]any{"value": "s1"})
 	s.Put("spin/app/password", map[string]any{"value": "s2"})
@@ -96,6 +97,7 @@ func TestVariables(t *testing.T) {
 
 // TestRefresh has a new version come to a reader who never waits, and one request serve many.
 func TestRefresh(t *testing.T) {
+	t.Parallel()
 	s := vaulttest.Start(t)
 	s.Put("key", map[string]any{"value": "one"})
 	c := run(t, given(s))
@@ -132,6 +134,7 @@ func TestRefresh(t *testing.T) {
 
 // TestSealed keeps giving out what was read, says at once why there is no more, and shows the state.
 func TestSealed(t *testing.T) {
+	t.Parallel()
 	s := vaulttest.Start(t)
 	s.Put("key", map[string]any{"value": "kept"})
 	c := run(t, given(s))
@@ -158,6 +161,7 @@ func TestSealed(t *testing.T) {
 
 // TestAppRole signs in, renews, and signs in again when the token can not be renewed any more or was revoked.
 func TestAppRole(t *testing.T) {
+	t.Parallel()
 	s := vaulttest.Start(t)
 	s.Put("key", map[string]any{"value": "v"})
 	s.Policy("app", `path "secret/data/*" { capabilities = ["read"] }`)
