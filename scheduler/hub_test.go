@@ -67,6 +67,11 @@ func watchEndpoint(t testing.TB, e Endpoint, heartbeat time.Duration) *watched {
 
 // watchLanes has another connection for each so many targets.
 func watchLanes(t testing.TB, e Endpoint, heartbeat time.Duration, perLane int) *watched {
+	return watchBusy(t, e, heartbeat, perLane, 0)
+}
+
+// watchBusy has readers that are busy for so long with each message.
+func watchBusy(t testing.TB, e Endpoint, heartbeat time.Duration, perLane int, each time.Duration) *watched {
 	e.ID, e.Name = "e1", "redis"
 	w := &watched{t: t, moved: make(chan struct{}, 1), seen: map[string]int{}, last: map[string]string{}}
 	tell := func() {
@@ -86,6 +91,9 @@ func watchLanes(t testing.TB, e Endpoint, heartbeat time.Duration, perLane int) 
 			tell()
 		},
 		sink: always(func(_ time.Time, frames []frame) {
+			if each > 0 {
+				time.Sleep(each * time.Duration(len(frames)))
+			}
 			w.mu.Lock()
 			for _, f := range frames {
 				if w.note != nil {
