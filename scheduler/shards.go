@@ -287,12 +287,19 @@ func (s *shards) learn(number int, owner func(slot int) string, socket net.Conn)
 	} else {
 		socket.Close() // its error would say that it is closed already
 	}
+	moves := map[move][]*hashSlot{}
 	for _, q := range s.slots {
 		if to := s.all[owner(q.number)]; q.question && to != nil {
-			s.settle(q, to)
+			moves[move{q.shard, to}] = append(moves[move{q.shard, to}], q)
 		}
 	}
+	for m, all := range moves {
+		s.settle(m, all)
+	}
 }
+
+// move is from where to where slots go.
+type move struct{ from, to *shard }
 
 // begin makes a shard that is connected by a socket. The caller holds mu.
 func (s *shards) begin(owner string, socket net.Conn) {
@@ -313,19 +320,28 @@ func (s *shards) begin(owner string, socket net.Conn) {
 	})
 }
 
-// settle takes a slot's channels to the shard that serves it. The caller holds mu.
-func (s *shards) settle(q *hashSlot, to *shard) {
+// settle takes the channels of slots to the shard that serves them, all at once, so that a failover is one gap. The caller holds mu.
+func (s *shards) settle(m move, all []*hashSlot) {
 	now := time.Now()
-	q.question, q.settled = false, now
-	if q.shard == to {
-		to.hub.targets.retry(q.names())
+	var names []tenants.Target
+	for _, q := range all {
+		q.question, q.settled = false, now
+		names = append(names, q.names()...)
+	}
+	if m.from == m.to {
+		m.to.hub.targets.retry(names)
 		return
 	}
-	why := fmt.Sprintf("hash slot %d has moved to %s", q.number, to.owner)
-	to.hub.targets.take(s.targetsOf(q.shard).give(q.names(), why, now), now)
-	s.leave(q)
-	q.shard = to
-	to.slots++
+	why := fmt.Sprintf("hash slot %d has moved to %s", all[0].number, m.to.owner)
+	if len(all) > 1 {
+		why = fmt.Sprintf("%d hash slots have moved to %s", len(all), m.to.owner)
+	}
+	m.to.hub.targets.take(s.targetsOf(m.from).give(names, why, now), now)
+	for _, q := range all {
+		s.leave(q)
+		q.shard = m.to
+		m.to.slots++
+	}
 }
 
 // leave takes a slot from its shard, which ends with the last. The caller holds mu.

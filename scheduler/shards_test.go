@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -148,50 +147,15 @@ func TestShardMoves(t *testing.T) {
 	w.awaitAll(Active)
 	before, _ := w.State(sharded(staying))
 
-	c := spublisher(t, k.URL)
-	type sent struct {
-		name, payload string
-		began, ended  time.Time
-	}
-	var mu sync.Mutex
-	var all []sent
-	stop, failed := make(chan struct{}), make(chan error, len(names))
-	var publishers sync.WaitGroup
-	for _, name := range names {
-		publishers.Go(func() { // ends with stop
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				one := sent{name: name, payload: fmt.Sprint(i), began: time.Now()}
-				if err := c.SPublish(context.Background(), name, one.payload).Err(); err != nil {
-					failed <- err
-					return
-				}
-				one.ended = time.Now()
-				mu.Lock()
-				all = append(all, one)
-				mu.Unlock()
-			}
-		})
-	}
+	traffic := sharding(t, k.URL, names)
 	for i, node := range []*redistest.Server{to, from, to} {
 		k.MoveSlot(slot, node)
 		w.await("gap", func() bool { return len(w.interruptions()) == i+1 })
 		w.awaitAll(Active)
 	}
-	close(stop)
-	publishers.Wait()
-	select {
-	case err := <-failed:
-		t.Fatal(err)
-	default:
-	}
-	for _, name := range names {
-		spublish(t, c, name, "last")
-		w.await("last message on "+name, func() bool { return w.saw('s', name, "last") == 1 })
+	traffic.end(w)
+	if traffic.failed != nil {
+		t.Fatal(traffic.failed)
 	}
 	gaps := w.interruptions()
 	for _, g := range gaps {
@@ -199,27 +163,14 @@ func TestShardMoves(t *testing.T) {
 			t.Errorf("gap %+v", g)
 		}
 	}
-	lost := 0
-	for _, m := range all {
-		switch n := w.saw('s', m.name, m.payload); {
-		case n > 1:
-			t.Errorf("%s %s came %d times", m.name, m.payload, n)
-		case n == 1:
-		case m.name == staying:
-			t.Errorf("%s %s did not come, though its slot stayed", m.name, m.payload)
-		case !slices.ContainsFunc(gaps, func(g Gap) bool { return m.ended.After(g.Since) && m.began.Before(g.Until) }):
-			t.Errorf("%s %s did not come, sent between %v and %v, and no gap says so: %v", m.name, m.payload, m.began, m.ended, gaps)
-		default:
-			lost++
-		}
-	}
+	lost := traffic.missing(w, []string{staying})
 	if after, _ := w.State(sharded(staying)); after != before {
 		t.Errorf("the channel that stayed: %+v, then %+v", before, after)
 	}
 	for _, g := range gaps {
 		t.Logf("gap of %v", g.Until.Sub(g.Since))
 	}
-	t.Logf("%d messages, %d in announced gaps", len(all), lost)
+	t.Logf("%d messages, %d in announced gaps", len(traffic.all), lost)
 }
 
 // TestReshard: what somebody says about the cluster is only a reason to ask.

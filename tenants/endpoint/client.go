@@ -41,7 +41,17 @@ func (o *Options) Client(dial func(ctx context.Context, network, addr string) (n
 func (o *Options) client(dial dialFunc) redis.UniversalClient {
 	explain := &explainer{o: o}
 	if o.config.Cluster {
-		c := redis.NewClusterClient(o.clusterOptions(dial, explain))
+		var c *redis.ClusterClient
+		options := o.clusterOptions(dial, explain)
+		connect := options.Dialer
+		options.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			socket, err := connect(ctx, network, addr)
+			if err != nil { // it may have failed over to its replica; go-redis looks by itself each minute only
+				c.ReloadState(ctx)
+			}
+			return socket, err
+		}
+		c = redis.NewClusterClient(options) // which connects at the first command
 		c.AddHook(explain)
 		return c
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tenloom/tenloom/tenants/endpoint"
 	"github.com/tenloom/tenloom/tenants/endpoint/redistest"
@@ -212,5 +213,33 @@ func TestClusterClientSendsOnce(t *testing.T) {
 	}
 	if got, err := owner.Client().Get(t.Context(), "n").Int(); err != nil || got != 1 {
 		t.Errorf("n is %d, %v; want 1", got, err)
+	}
+}
+
+// TestClientFollowsClusterFailover: when a master dies, commands on its slots go to the replica that took its place, although nobody says MOVED.
+func TestClientFollowsClusterFailover(t *testing.T) {
+	t.Parallel()
+	k := redistest.StartClusterWithReplicas(t, redistest.SentinelConfig{Password: "pw"})
+	o, err := endpoint.Parse(k.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := o.Client(nil)
+	defer c.Close()
+	slot := endpoint.Slot("foo")
+	if err := c.Set(t.Context(), "foo", "v", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	master := k.Owner(slot)
+	master.Kill()
+	k.Served(slot, k.Twin(master))
+	tick, late := time.NewTicker(20*time.Millisecond), time.After(30*time.Second)
+	defer tick.Stop()
+	for err = c.Set(t.Context(), "foo", "w", 0).Err(); err != nil; err = c.Set(t.Context(), "foo", "w", 0).Err() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal(err)
+		}
 	}
 }

@@ -8,28 +8,52 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const slots = 16384
 
-// Cluster is three masters that share the slots, without replicas: 0-5460, 5461-10922, 10923-16383. A node that is down leaves the others working.
+// Cluster is three masters that share the slots: 0-5460, 5461-10922, 10923-16383. A node that is down leaves the others working.
 type Cluster struct {
-	Nodes []*Server
-	URL   string // redis+cluster://..., with the password
+	Nodes []*Server // the masters; then, where there are some, a replica of each in the same order
+	URL   string    // redis+cluster://..., with the password
 
 	t     testing.TB
 	ids   []string // of Nodes
 	ports []string // of Nodes, that they talk to each other on
 }
 
-// StartCluster starts a cluster and returns when all of it sees all of it. It ends with the test.
+// masters is how many a cluster has at a time.
+const masters = 3
+
+// StartCluster starts a cluster without replicas and returns when all of it sees all of it. It ends with the test.
 func StartCluster(t testing.TB, c SentinelConfig) *Cluster {
 	t.Helper()
+	return startCluster(t, c, masters)
+}
+
+// StartClusterWithReplicas is StartCluster with a replica of each master that is promoted when its master fails. Each is in step when it returns.
+func StartClusterWithReplicas(t testing.TB, c SentinelConfig) *Cluster {
+	t.Helper()
+	k := startCluster(t, c, 2*masters)
+	for i, n := range k.Nodes[masters:] {
+		n.do("CLUSTER", "REPLICATE", k.ids[i])
+	}
+	k.settled()
+	for _, n := range k.Nodes[:masters] {
+		k.InStep(n)
+	}
+	return k
+}
+
+func startCluster(t testing.TB, c SentinelConfig, nodes int) *Cluster {
+	t.Helper()
 	k := &Cluster{t: t}
-	for range 3 {
+	for range nodes {
 		_, port, _ := net.SplitHostPort(freePort(t))
 		args := slices.Concat(c.Args, []string{"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "2000",
-			"--cluster-require-full-coverage", "no", "--cluster-allow-pubsubshard-when-down", "no", "--cluster-port", port})
+			"--cluster-require-full-coverage", "no", "--cluster-allow-pubsubshard-when-down", "no", "--cluster-port", port,
+			"--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"})
 		if c.Password != "" {
 			args = append(args, "--requirepass", c.Password, "--masterauth", c.Password)
 		}
@@ -45,6 +69,9 @@ func StartCluster(t testing.TB, c SentinelConfig) *Cluster {
 		hosts = append(hosts, n.Addr)
 		k.ids = append(k.ids, fmt.Sprint(n.do("CLUSTER", "MYID")))
 		n.do("CLUSTER", "SET-CONFIG-EPOCH", i+1)
+		if i >= masters {
+			continue
+		}
 		n.do("CLUSTER", "ADDSLOTSRANGE", (i*slots+2)/3, ((i+1)*slots+2)/3-1)
 	}
 	for i, n := range k.Nodes[1:] {
@@ -67,7 +94,8 @@ func (k *Cluster) settled() {
 				return err
 			}
 			info := fmt.Sprint(reply)
-			for _, line := range []string{"cluster_state:ok", "cluster_slots_ok:16384", "cluster_known_nodes:3", "cluster_size:3"} {
+			known := fmt.Sprintf("cluster_known_nodes:%d", len(k.Nodes))
+			for _, line := range []string{"cluster_state:ok", "cluster_slots_ok:16384", known, "cluster_size:3"} {
 				if !strings.Contains(info, line+"\r\n") {
 					failed = append(failed, fmt.Errorf("%s is not %s", n.Addr, line))
 				}
@@ -132,6 +160,66 @@ func (k *Cluster) MoveSlot(slot int, to *Server) {
 	for _, n := range []*Server{to, from} {
 		n.do("CLUSTER", "SETSLOT", slot, "NODE", toID)
 	}
+	k.Served(slot, to)
+}
+
+// Twin is a master's replica, or a replica's master, as the cluster was started.
+func (k *Cluster) Twin(of *Server) *Server {
+	return k.Nodes[(slices.Index(k.Nodes, of)+masters)%len(k.Nodes)]
+}
+
+// InStep waits until the master's twin follows it, so that it can be promoted.
+func (k *Cluster) InStep(master *Server) {
+	k.t.Helper()
+	replica := k.Twin(master)
+	until(k.t, "the replica is in step", func() error {
+		reply, err := master.try("ROLE")
+		if err != nil {
+			return err
+		}
+		role, _ := reply.([]any)
+		if len(role) != 3 || role[0] != "master" || len(role[2].([]any)) != 1 {
+			return fmt.Errorf("%s says that it is %v", master.Addr, reply)
+		}
+		if reply, err = replica.try("ROLE"); err != nil {
+			return err
+		}
+		if role, _ = reply.([]any); len(role) != 5 || role[3] != "connected" {
+			return fmt.Errorf("%s says that it is %v", replica.Addr, reply)
+		}
+		return nil
+	})
+}
+
+// givenUp is after how long Redis has given up a planned failover; before that another one would begin it anew.
+const givenUp = 6 * time.Second
+
+// Failover has a master's twin take its place, both running, and returns when all nodes say so. It is asked for again where it was given up.
+func (k *Cluster) Failover(master *Server) {
+	k.t.Helper()
+	k.InStep(master)
+	slot := (slices.Index(k.Nodes, master)%masters*slots + 2) / masters // the first of those that it serves
+	replica := k.Twin(master)
+	var asked time.Time
+	until(k.t, "the replica takes over", func() error {
+		owner, err := k.seen(replica, slot)
+		if err != nil || owner == replica {
+			return err
+		}
+		if time.Since(asked) > givenUp {
+			if _, err = replica.try("CLUSTER", "FAILOVER"); err != nil {
+				return err
+			}
+			asked = time.Now()
+		}
+		return fmt.Errorf("slot %d is served by %s", slot, owner.Addr)
+	})
+	k.Served(slot, replica)
+}
+
+// Served waits until all nodes that run know that a slot is served by this one.
+func (k *Cluster) Served(slot int, to *Server) {
+	k.t.Helper()
 	until(k.t, "all nodes know who serves the slot", func() error {
 		for _, n := range k.Nodes {
 			if n.run == nil {

@@ -68,6 +68,33 @@ func TestCluster(t *testing.T) {
 	}
 }
 
+// TestClusterFailover: a replica takes its master's slots when that is asked of it, and when the master dies, which comes back as its replica.
+func TestClusterFailover(t *testing.T) {
+	for name, c := range configs(t) {
+		t.Run(name, func(t *testing.T) {
+			k := redistest.StartClusterWithReplicas(t, c)
+			const slot = 12182 // of foo
+			master := k.Owner(slot)
+			replica := k.Twin(master)
+			if replica == master || k.Twin(replica) != master {
+				t.Fatal("the master has no replica")
+			}
+			k.Failover(master)
+			if k.Owner(slot) != replica {
+				t.Fatal("the replica did not take over")
+			}
+			k.InStep(replica)
+			replica.Kill()
+			k.Served(slot, master)
+			if err := master.Client().Set(t.Context(), "foo", "v", 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+			replica.Restart()
+			k.InStep(master)
+		})
+	}
+}
+
 func TestFaults(t *testing.T) {
 	s := redistest.Start(t)
 	s.SetUser("app", "on", ">pw", "+ping", "+subscribe", "&a")
