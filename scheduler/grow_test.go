@@ -112,7 +112,7 @@ func (c *relayed) send(text string) {
 func (r *relay) publish(_ context.Context, channel string, payload []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, beat := readBeat(payload); strings.HasPrefix(channel, reserved) && !beat {
+	if _, beat := readBeat(payload); strings.HasPrefix(channel, ControlPrefix) && !beat {
 		r.fences++
 	}
 	text := fmt.Sprintf(">3\r\n$7\r\nmessage\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", len(channel), channel, len(payload), payload)
