@@ -123,6 +123,19 @@ func TestBounds(t *testing.T) {
 		{"many instance types", wrap(section(7, many, same(0x42, 0))), component.Limit},
 		{"many function types", wrap(section(7, many, same(0x40, 0, 1, 0))), component.Limit},
 		{"many core types", wrap(section(3, many, same(0x60, 0, 0))), component.Limit},
+		{"a core module of many functions", wrap(append([]byte{1}, sized(join([]byte("\x00asm\x01\x00\x00\x00"),
+			section(1, 1, same(0x60, 0, 0)), section(3, many, same(0))))...)), component.Limit},
+		{"a core module of many imports", wrap(append([]byte{1}, sized(join([]byte("\x00asm\x01\x00\x00\x00"),
+			section(2, many, func(i int) []byte { return join(leb(0), sized(fmt.Appendf(nil, "%d", i)), []byte{3, 0x7f, 0}) })))...)), component.Limit},
+		{"a core module of many exports", wrap(append([]byte{1}, sized(join([]byte("\x00asm\x01\x00\x00\x00"),
+			section(5, 1, same(0, 0)),
+			section(7, many, func(i int) []byte { return join(sized(fmt.Appendf(nil, "%d", i)), []byte{2, 0}) })))...)), component.Limit},
+		{"a module type of many imports", wrap(section(3, 1, func(int) []byte {
+			return append([]byte{0x50}, section(0, many, func(i int) []byte { return join([]byte{0, 0}, sized(fmt.Appendf(nil, "%d", i)), []byte{3, 0x7f, 0}) })[4:]...)
+		})), component.Limit},
+		{"a bag of many core exports", wrap(module, section(2, 1, same(0, 0, 0)), section(2, 1, func(int) []byte {
+			return join([]byte{1}, leb(many), bytes.Repeat([]byte{1, 'a', 0, 0}, many))
+		})), component.Invalid},
 		{"many core modules", wrap(bytes.Repeat(module, 1000)), component.Limit},
 		{"many components", wrap(bytes.Repeat(append([]byte{4}, sized(wrap())...), 20_000)), component.Limit},
 		{"many instances of a core module", wrap(module, section(2, 2000, same(0, 0, 0))), component.Limit},

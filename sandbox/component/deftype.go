@@ -422,7 +422,7 @@ func (d *decoder) moduleType() *moduleType {
 		case 0:
 			i := coreImport{module: d.string("a module's name"), name: d.string("an import's name")}
 			i.extern = d.coreExternType(function)
-			if !d.charge(2*(len(i.module)+len(i.name)) + defBytes) {
+			if !d.charge(2*(len(i.module)+len(i.name)) + coreImportBytes) {
 				return
 			}
 			key := [2]string{i.module, i.name}
@@ -440,7 +440,7 @@ func (d *decoder) moduleType() *moduleType {
 		case 3:
 			name := d.string("an export's name")
 			e := d.coreExternType(function)
-			if !d.charge(len(name) + defBytes) {
+			if !d.charge(len(name) + coreExportBytes) {
 				return
 			}
 			if _, twice := m.exports[name]; twice {

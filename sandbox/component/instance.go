@@ -32,7 +32,7 @@ func (d *decoder) coreInstantiate() {
 		}
 		i := d.index()
 		exports, ok := index(d, d.scope.coreInstances, coreSortInstance, i)
-		if !ok || !d.charge(len(name)) {
+		if !ok || !d.charge(len(name)+defBytes) {
 			return
 		}
 		if _, twice := args[name]; twice {
@@ -99,7 +99,7 @@ func (d *decoder) coreBag() {
 			return
 		}
 		e, ok := index(d, d.scope.core[sort], sort, i)
-		if !ok || !d.charge(len(name)+entryBytes) {
+		if !ok || !d.charge(len(name)+coreExportBytes) {
 			return
 		}
 		if _, twice := exports[name]; twice {
@@ -144,7 +144,7 @@ func (d *decoder) entry(name string) (entry, extern) {
 		d.invalid("a %s cannot be an argument or export: `%s`", core, name)
 	}
 	e, _ := d.extern(sort, i)
-	d.charge(2*len(name) + defBytes)
+	d.charge(2*len(name) + 2*defBytes)
 	return entry{name, sort, i, e.def}, e
 }
 

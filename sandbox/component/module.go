@@ -135,9 +135,16 @@ func (m *moduleReader) section(id byte) {
 	}
 }
 
+// Bytes charged for an entry of a core module's section, whose list grows by doubling, and beside for what imports and exports are found by.
+const (
+	coreBytes       = 160
+	coreImportBytes = 640
+	coreExportBytes = 320
+)
+
 func (m *moduleReader) each(what string, size int, entry func()) {
 	for range m.count(what, size) {
-		if entry(); m.err != nil || !m.account(96) {
+		if entry(); m.err != nil || !m.account(coreBytes) {
 			return
 		}
 	}
@@ -155,7 +162,7 @@ func (m *moduleReader) imported(seen map[[2]string]bool) {
 	module := m.string("a module's name")
 	name := m.string("an import's name")
 	e := m.coreExternType(m.function)
-	if m.err != nil || !m.account(2*(len(module)+len(name))+64) {
+	if m.err != nil || !m.account(2*(len(module)+len(name))+coreImportBytes) {
 		return
 	}
 	key := [2]string{module, name}
@@ -177,7 +184,7 @@ func (m *moduleReader) exported() {
 	}
 	index := m.u32()
 	space := m.spaces[b]
-	if m.err != nil || !m.account(len(name)+64) {
+	if m.err != nil || !m.account(len(name)+coreExportBytes) {
 		return
 	}
 	if uint64(index) >= uint64(len(space)) {
