@@ -59,7 +59,8 @@ type value struct {
 }
 
 // Plan works out what an instance of the component takes, with what the host offers. The error is an *Error: of kind Unsupported where something
-// is missing or not offered, of kind Limit where the plan is too large. It may be called once at a time.
+// is missing or not offered, of kind Limit where the plan is too large. Plans are made one at a time and seldom: each takes its types from the account of
+// the component's memory.
 func (c *Component) Plan(offers []Offer) (*Plan, error) {
 	if missing := c.Missing(offers); len(missing) > 0 {
 		return nil, &Error{Kind: Unsupported, Detail: describe(missing), Offset: -1}
