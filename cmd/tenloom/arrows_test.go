@@ -23,6 +23,7 @@ var arrows = []struct{ room, may, why string }{
 	{"sandbox", "sandbox/outbound sandbox/rewrite sandbox/component sandbox/canon sandbox/wasi sandbox/spin telemetry tenants", "it runs guests for tenants"},
 	{"sandbox/component", "", "it reads and plans: it knows no host and no runtime"},
 	{"sandbox/component/types", "", "it is the vocabulary of component values: the standard library only"},
+	{"sandbox/canon", "sandbox/component/types", "it moves values: it knows no host and no runtime"},
 	{"sandbox/spin", "sandbox/outbound", "it takes plain values and knows no tenants"},
 	{"sandbox/outbound", "", "it takes plain values and knows no tenants"},
 	{"secrets", "tenants", ""},
