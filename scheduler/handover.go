@@ -235,7 +235,6 @@ func (f *fence) pass(c *conn) {
 // fenced publishes a fence and waits for both connections to pass it. Where neither has, crossed is false and the fence means nothing any more.
 func (h *hub) fenced(ctx context.Context, m transfer) (crossed bool, err error) {
 	f := &fence{token: "f" + rand.Text(), m: m, old: make(chan struct{}), new: make(chan struct{})}
-	before := m.new.discarded.Load()
 	m.old.fence.Store(f)
 	m.new.fence.Store(f)
 	defer m.old.fence.Store(nil)
@@ -254,7 +253,7 @@ func (h *hub) fenced(ctx context.Context, m transfer) (crossed bool, err error) 
 	select {
 	case <-f.new:
 		if !f.overrun.IsZero() {
-			h.targets.doubt(m.slots, time.Unix(0, m.old.alive.Load()), f.overrun, m.new.discarded.Load()-before,
+			h.targets.doubt(m.slots, time.Unix(0, m.old.alive.Load()), f.overrun, 0, // it may lag by more than the new one has seen
 				fmt.Sprintf("the old connection lagged by more than %v when its targets were moved", fenceWait))
 		}
 		return true, nil
@@ -283,7 +282,9 @@ func (h *hub) resume(m transfer, since time.Time, lost int64) {
 
 // bridge changes from the old to the new connection without a fence: the old one stops at the answer to a PING, and only then is the new
 // one sent a PING, at whose answer it begins. So nothing comes twice, and what was published between the two is lost. It is at most what the
-// new connection has discarded since before the first PING; where that is nothing, nothing was lost. Otherwise the gap is announced.
+// new connection has discarded since before the first PING; where that is nothing, nothing was lost. Otherwise the gap is announced. An old
+// connection that lags so far behind that it does not stop in time is cut off where it stands, which may be before all that the new one has seen,
+// and two nodes of a cluster have no order in common: then nobody can know how much is lost.
 func (h *hub) bridge(ctx context.Context, m transfer, why string) error {
 	begin, before := time.Now(), m.new.discarded.Load()
 	oldBefore := m.old.discarded.Load()
@@ -306,8 +307,14 @@ func (h *hub) bridge(ctx context.Context, m transfer, why string) error {
 		h.resume(m, begin, m.old.discarded.Load()-oldBefore)
 		return err
 	}
-	if lost := m.new.discarded.Load() - before; lost > 0 || cut || h.strangers(m) {
-		h.targets.doubt(m.slots, begin, time.Now(), lost, "targets were moved to another connection without a fence: "+why)
+	lost, why := m.new.discarded.Load()-before, "targets were moved to another connection without a fence: "+why
+	switch {
+	case cut:
+		h.targets.doubt(m.slots, time.Unix(0, m.old.alive.Load()), time.Now(), 0, fmt.Sprintf("%s, and the old connection lagged by more than %v", why, fenceWithin))
+	case h.strangers(m):
+		h.targets.doubt(m.slots, begin, time.Now(), 0, why)
+	case lost > 0:
+		h.targets.doubt(m.slots, begin, time.Now(), lost, why)
 	}
 	return nil
 }

@@ -266,13 +266,16 @@ func TestHandoverWithoutFence(t *testing.T) {
 			}
 			w.await("the last messages", func() bool { return l.reached(want) })
 			var atMost int64
+			unknown := false // on a machine that is so busy that a connection lags by seconds
 			for _, g := range w.interruptions() {
-				if g.Targets != 8 || g.AtMost == 0 || !strings.Contains(g.Cause, why) || g.Until.Before(g.Since) {
+				lagged := strings.Contains(g.Cause, "lagged")
+				unknown = unknown || lagged
+				if g.Targets != 8 || (g.AtMost == 0) != lagged || !strings.Contains(g.Cause, why) || g.Until.Before(g.Since) {
 					t.Errorf("%+v", g)
 				}
 				atMost += g.AtMost
 			}
-			if l.twice != 0 || int64(l.lost) > atMost {
+			if l.twice != 0 || int64(l.lost) > atMost && !unknown {
 				t.Errorf("%d twice, %d lost, announced %d at most", l.twice, l.lost, atMost)
 			}
 			t.Logf("%d messages, %d lost, %d at most announced in %d gaps", l.came, l.lost, atMost, len(w.interruptions()))
@@ -340,6 +343,49 @@ func TestHandoverHasABound(t *testing.T) {
 	}
 	close(gate)
 	if l.twice != 0 || l.lost > 1 {
+		t.Errorf("%d twice, %d lost", l.twice, l.lost)
+	}
+}
+
+// TestBridgeHasABound: without a fence, too, an old connection that does not stop is cut off, and then nobody says how much is lost: here it lags
+// behind all that the new one has seen.
+func TestBridgeHasABound(t *testing.T) {
+	s := redistest.Start(t)
+	dial, dials := dialler(t, s.URL), 0
+	var held atomic.Bool
+	gate := make(chan struct{})
+	w := watchEndpoint(t, Endpoint{Dial: func(ctx context.Context) (net.Conn, error) {
+		c, err := dial(ctx)
+		if dials++; dials > 1 || err != nil {
+			return c, err
+		}
+		return slow{c, gate, &held}, nil
+	}}, 10*time.Second)
+	l := newLedger()
+	w.note = l.note
+	w.Add(channel("c"))
+	w.awaitAll(Active)
+	c := s.Client()
+	publishNumber := func(n int) {
+		if err := c.Publish(t.Context(), "c", n).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publishNumber(1)
+	w.await("the first message", func() bool { return l.reached(map[string]int{"m|c": 1}) })
+	held.Store(true)
+	publishNumber(2) // is read by the old connection, and handed over too late
+	if err := w.Renew(t.Context(), "test"); err != nil {
+		t.Fatal(err)
+	}
+	publishNumber(3)
+	w.await("the next message", func() bool { return l.reached(map[string]int{"m|c": 3}) })
+	w.await("gap", func() bool { return len(w.interruptions()) == 1 })
+	if g := w.interruptions()[0]; g.Targets != 1 || g.AtMost != 0 || !strings.Contains(g.Cause, "without a fence") || !strings.Contains(g.Cause, "lagged") {
+		t.Errorf("%+v", g)
+	}
+	close(gate)
+	if l.twice != 0 || l.lost != 1 {
 		t.Errorf("%d twice, %d lost", l.twice, l.lost)
 	}
 }

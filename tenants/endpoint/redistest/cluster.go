@@ -94,6 +94,11 @@ func (k *Cluster) settled() {
 				return err
 			}
 			info := fmt.Sprint(reply)
+			if reply, err = n.try("CLUSTER", "NODES"); err != nil {
+				return err
+			}
+			// What is published goes to those whose link is up, and is not repeated.
+			failed = append(failed, wants("links up at "+n.Addr, strings.Count(fmt.Sprint(reply), " connected"), len(k.Nodes)))
 			known := fmt.Sprintf("cluster_known_nodes:%d", len(k.Nodes))
 			for _, line := range []string{"cluster_state:ok", "cluster_slots_ok:16384", known, "cluster_size:3"} {
 				if !strings.Contains(info, line+"\r\n") {
