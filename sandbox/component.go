@@ -145,7 +145,7 @@ type Result struct {
 func (c *Component) Invoke(ctx context.Context, call Call) Result {
 	s := c.Open()
 	defer s.Close()
-	return s.Invoke(ctx, call)
+	return *s.Invoke(ctx, call)
 }
 
 // Check starts the component once without a message: what would fail every message (a start function or _initialize that traps, a memory

@@ -18,6 +18,7 @@ type Session struct {
 	instance  *instance // clean; nil before the first message, and after one whose instance was closed
 	turn      turn
 	locked    bool      // to the thread
+	result    Result    // of the last message
 	clock     time.Time // since when the guest has computed; for its tenant's Budget, zero where it has none
 }
 
@@ -38,7 +39,7 @@ func (s *Session) Close() {
 		i.session = nil
 		c.keep(i)
 	}
-	s.component, s.instance = nil, nil
+	s.component, s.instance, s.result = nil, nil, Result{}
 	sessions.Put(s)
 }
 
@@ -95,8 +96,8 @@ func (s *Session) yield(breathe bool) {
 	s.rewind()
 }
 
-// Invoke runs the component on one message, as Component.Invoke does.
-func (s *Session) Invoke(ctx context.Context, call Call) Result {
+// Invoke runs the component on one message, as Component.Invoke does. The Result is valid until the session's next Invoke or its Close.
+func (s *Session) Invoke(ctx context.Context, call Call) *Result {
 	var legacy bool
 	r := s.use(ctx, call, func(i *instance) (err error) {
 		legacy, err = i.handle(call.Payload)
@@ -107,7 +108,7 @@ func (s *Session) Invoke(ctx context.Context, call Call) Result {
 }
 
 // use takes an instance, gives it to somebody, and makes it clean again or closes it.
-func (s *Session) use(ctx context.Context, call Call, to func(*instance) error) Result {
+func (s *Session) use(ctx context.Context, call Call, to func(*instance) error) *Result {
 	c := s.component
 	if s.instance == nil {
 		s.instance = c.take()
@@ -120,7 +121,9 @@ func (s *Session) use(ctx context.Context, call Call, to func(*instance) error) 
 	s.rewind()
 	err := i.run(to)
 	s.charge()
-	r := Result{Output: i.kept.bytes, Truncated: i.stdout.truncated + i.stderr.truncated, Memory: i.memory.peak, Fuel: i.burnt()}
+	r := &s.result
+	*r = Result{}
+	r.Output, r.Truncated, r.Memory, r.Fuel = i.kept.bytes, i.stdout.truncated+i.stderr.truncated, i.memory.peak, i.burnt()
 	r.Instance, r.Started = i.how()
 	r.Calls, r.Called = i.call.Outcalls()
 	sound := err == nil

@@ -166,15 +166,15 @@ func (w *worker) invoke(t *triggerQueue, m *Message) {
 	w.now = began.Add(ran)
 	w.run.took += ran
 	w.run.timedOut = result.Outcome == tenants.TimedOut
-	w.record = telemetry.Record{
-		Trigger: d.Trigger, Message: m.ID, Invocation: d.Invocation, Bytes: len(m.Payload()), Received: m.Received,
-		Waited: began.Sub(m.Received), Ran: ran, Outcome: result.Outcome, Err: result.Err, Awaited: m.follow != nil,
-		Output: result.Output, Truncated: result.Truncated, Memory: result.Memory, Fuel: result.Fuel,
-		Instance: result.Instance, Started: result.Started, Calls: result.Calls, CallsMade: result.CallsMade, CallsFailed: result.CallsFailed,
-		Sent: result.Sent, Replied: result.Replied, Trace: d.Trace, Channel: m.named(),
-	}
-	w.tally.Record(t.tenant.account, &w.record, w.run.begun < len(w.run.messages))
-	part(&w.record, &w.stock, m)
+	rec := &w.record // field by field: a literal would be made on the stack first, and then copied
+	*rec = telemetry.Record{}
+	rec.Trigger, rec.Message, rec.Invocation, rec.Channel, rec.Bytes = d.Trigger, m.ID, d.Invocation, m.named(), len(m.Payload())
+	rec.Received, rec.Waited, rec.Ran, rec.Awaited, rec.Trace = m.Received, began.Sub(m.Received), ran, m.follow != nil, d.Trace
+	rec.Outcome, rec.Err, rec.Output, rec.Truncated = result.Outcome, result.Err, result.Output, result.Truncated
+	rec.Memory, rec.Fuel, rec.Instance, rec.Started = result.Memory, result.Fuel, result.Instance, result.Started
+	rec.Calls, rec.CallsMade, rec.CallsFailed, rec.Sent, rec.Replied = result.Calls, result.CallsMade, result.CallsFailed, result.Sent, result.Replied
+	w.tally.Record(t.tenant.account, rec, w.run.begun < len(w.run.messages))
+	part(rec, &w.stock, m)
 }
 
 // watch has the watchdog look once a run that is on its way has lasted too long. The caller holds the queue's lock. A worker that looks for

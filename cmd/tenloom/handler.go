@@ -85,17 +85,19 @@ func (s *session) Close() {
 }
 
 // Invoke implements scheduler.Session.
-func (s *session) Invoke(ctx context.Context, d *scheduler.Delivery) scheduler.Result {
+func (s *session) Invoke(ctx context.Context, d *scheduler.Delivery) (out scheduler.Result) {
 	s.names.Delivery = d
 	r := s.run.Invoke(ctx, sandbox.Call{Payload: d.Payload(), Attributes: &s.names, Began: d.Began, KeepOutput: d.KeepOutput})
-	out := scheduler.Result{Outcome: r.Outcome, Output: r.Output, Truncated: r.Truncated, Memory: r.Memory, Fuel: r.Fuel}
+	out.Outcome, out.Output, out.Truncated, out.Memory, out.Fuel = r.Outcome, r.Output, r.Truncated, r.Memory, r.Fuel
 	out.Instance, out.Started, out.Sent, out.Replied, out.CallsFailed = r.Instance, r.Started, r.Called.Sent, r.Called.Received, r.Called.Failed
 	out.CallsMade[telemetry.Redis], out.CallsMade[telemetry.HTTP] = r.Called.Redis, r.Called.HTTP
-	s.calls = s.calls[:0]
-	for i := range r.Calls {
-		s.calls = append(s.calls, callOf(&r.Calls[i]))
+	if len(r.Calls) > 0 {
+		s.calls = s.calls[:0]
+		for i := range r.Calls {
+			s.calls = append(s.calls, callOf(&r.Calls[i]))
+		}
+		out.Calls = s.calls
 	}
-	out.Calls = s.calls
 	if r.Err != nil {
 		out.Err = named(r.Err, d.Trigger.Component)
 		s.failed(d, out)

@@ -92,7 +92,7 @@ func invoker(b *testing.B, r *sandbox.Runtime, wasm []byte, how sandbox.Binding)
 		if left == 0 {
 			session, left = component.Open(), runLength
 		}
-		check(session.Invoke(ctx, sandbox.Call{Payload: sixtyFour}))
+		check(*session.Invoke(ctx, sandbox.Call{Payload: sixtyFour}))
 		if left--; left == 0 {
 			session.Close()
 		}

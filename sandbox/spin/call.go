@@ -54,6 +54,9 @@ func (c *Call) Used() bool { return c.calls > 0 }
 
 // Close gives back what the guest left open. The instance must not run with this Call before the next Begin. Close is idempotent.
 func (c *Call) Close() {
+	if c.handles.last == 0 { // it was given none
+		return
+	}
 	for _, h := range c.handles.open {
 		if h.connection.release != nil {
 			h.connection.release()
