@@ -156,7 +156,7 @@ func (w *worker) close() {
 func (w *worker) invoke(t *triggerQueue, m *Message) {
 	began := w.now
 	v, d := t.version.Load(), &w.delivery
-	*d = Delivery{Message: m, Trigger: v.public, Invocation: tenants.InvocationID(w.ids.Next(began)), Began: began, KeepOutput: keepHistory}
+	d.Message, d.Trigger, d.Invocation, d.Began, d.KeepOutput = m, v.public, tenants.InvocationID(w.ids.Next(began)), began, keepHistory
 	if m.follow != nil {
 		d.KeepOutput = keepFollowed
 	}
