@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
 
 	"github.com/tenloom/tenloom/sandbox"
 	"github.com/tenloom/tenloom/scheduler"
@@ -65,7 +67,52 @@ func path(b *testing.B, ratio func(naive, ours speed) float64) float64 {
 	})
 }
 
-func readGuest(b *testing.B, name string) []byte {
+// warmGuest is an instance of the guest that is never reset, as simple as wazero allows.
+type warmGuest struct {
+	handle api.Function
+	memory api.Memory
+	stack  [2]uint64
+}
+
+// newWarmGuest makes one that ends with close.
+func newWarmGuest(b *testing.B, wasm []byte) (g *warmGuest, close func()) {
+	runtime := wazero.NewRuntime(background)
+	program, err := runtime.CompileModule(background, wasm)
+	if err != nil {
+		b.Fatal(err)
+	}
+	mod, err := runtime.InstantiateModule(background, program, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	if err != nil {
+		b.Fatal(err)
+	}
+	return &warmGuest{handle: mod.ExportedFunction("handle-redis-message"), memory: mod.Memory()}, func() { runtime.Close(background) }
+}
+
+// call gives the guest the payload that was written at 1024.
+func (g *warmGuest) call(b *testing.B, length int) {
+	g.stack = [2]uint64{1024, uint64(length)}
+	if err := g.handle.CallWithStack(background, g.stack[:]); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// warmed reads a meter once it has run for long enough, begun after the first thousand messages.
+type warmed struct {
+	since meter
+	n     int64
+}
+
+func (w *warmed) count() (reached speed, done bool) {
+	switch w.n++; {
+	case w.n == 1000:
+		w.since = startMeter()
+	case w.n > 1000 && w.n%256 == 0 && w.since.lasted() > pathLasts:
+		return w.since.read(w.n - 1000), true
+	}
+	return speed{}, false
+}
+
+func readGuest(b testing.TB, name string) []byte {
 	wasm, err := os.ReadFile(filepath.Join("testdata", name, name+".wasm"))
 	if err != nil {
 		b.Fatal(err)
@@ -75,52 +122,36 @@ func readGuest(b *testing.B, name string) []byte {
 
 // naiveSpeed is that of the naive loop.
 func naiveSpeed(b *testing.B, feed *blaster, wasm []byte) speed {
-	runtime := wazero.NewRuntime(background)
-	defer runtime.Close(background)
-	program, err := runtime.CompileModule(background, wasm)
-	if err != nil {
-		b.Fatal(err)
-	}
-	mod, err := runtime.InstantiateModule(background, program, wazero.NewModuleConfig().WithName("").WithStartFunctions())
-	if err != nil {
-		b.Fatal(err)
-	}
-	handle, memory := mod.ExportedFunction("handle-redis-message"), mod.Memory()
+	guest, end := newWarmGuest(b, wasm)
+	defer end()
 	client := redis.NewClient(&redis.Options{Addr: feed.addr, Protocol: 2, DisableIdentity: true})
 	defer client.Close()
 	subscription := client.Subscribe(background, "free:64")
 	defer subscription.Close()
-	stack := make([]uint64, 2)
-	n, since := int64(0), meter{}
+	var w warmed
 	for {
 		message, err := subscription.ReceiveMessage(background)
 		if err != nil {
 			b.Fatal(err)
 		}
-		memory.WriteString(1024, message.Payload)
-		stack[0], stack[1] = 1024, uint64(len(message.Payload))
-		if err := handle.CallWithStack(background, stack); err != nil {
-			b.Fatal(err)
-		}
-		switch n++; {
-		case n == 1000: // warm
-			since = startMeter()
-		case n > 1000 && n%256 == 0 && since.lasted() > pathLasts:
-			return since.read(n - 1000)
+		guest.memory.WriteString(1024, message.Payload)
+		guest.call(b, len(message.Payload))
+		if reached, done := w.count(); done {
+			return reached
 		}
 	}
 }
 
 // pathway is the scheduler and the sandbox as "up" wires them: one tenant, one trigger, accounts and history on.
 type pathway struct {
-	b         *testing.B
+	b         testing.TB
 	runtime   *sandbox.Runtime
 	scheduler *scheduler.Scheduler
 	account   *telemetry.Account
 }
 
 // startPathway waits until the channel is subscribed to, and tells watch, if given, of each delivery after its handler has returned.
-func startPathway(b *testing.B, url, channel string, wasm []byte, watch func(*scheduler.Delivery)) *pathway {
+func startPathway(b testing.TB, url, channel string, wasm []byte, watch func(*scheduler.Delivery)) *pathway {
 	w := &pathway{b: b}
 	var err error
 	if w.runtime, err = sandbox.New(background, sandbox.Config{Log: slog.New(slog.DiscardHandler)}); err != nil {
@@ -177,7 +208,18 @@ type watched struct {
 	watch func(*scheduler.Delivery)
 }
 
-func (w *watched) Open() scheduler.Session { return &watchedSession{w.Invoker.Open(), w.watch} }
+func (w *watched) Open() scheduler.Session {
+	s := watchedSessions.Get().(*watchedSession)
+	s.Session, s.watch = w.Invoker.Open(), w.watch
+	return s
+}
+
+var watchedSessions = sync.Pool{New: func() any { return new(watchedSession) }} // what watches must not allocate either
+
+func (w *watchedSession) Close() {
+	w.Session.Close()
+	watchedSessions.Put(w)
+}
 
 type watchedSession struct {
 	scheduler.Session

@@ -45,6 +45,8 @@ type promise struct {
 var promises = []promise{
 	{"path.rate", "x", true, 1.2, pathRate},
 	{"path.cpu", "x", false, 0.9, pathCPU},
+	{"path.limit.rate", "limits", true, 0.1, limitRate}, // no share is promised: what is below has fallen apart,
+	{"path.limit.cpu", "limits", true, 0.1, limitCPU},
 	{"path.p50", "us", false, 40, pathMedian},
 	{"path.p99", "x", false, 1.5, pathTail},
 	{"reset.64k", "copies", false, 0.7, resetCost("64k")},
