@@ -78,7 +78,6 @@ type Controller struct {
 	busy       map[tenants.ID]int                 // of those, by tenant; at most maxOperations
 	apps       map[appKey]*app
 	prepared   []*loaded // versions that no deployment has taken yet, the oldest first; at most maxPrepared
-	writers    map[tenants.ID]*writer
 }
 
 type appKey struct {
@@ -99,7 +98,7 @@ func New(c Config) *Controller {
 	}
 	k := &Controller{
 		config: c, slots: make(chan struct{}, c.Workers), operations: map[tenants.OperationID]*operation{}, busy: map[tenants.ID]int{},
-		apps: map[appKey]*app{}, writers: map[tenants.ID]*writer{},
+		apps: map[appKey]*app{},
 	}
 	k.life, k.end = context.WithCancel(context.Background())
 	return k
@@ -121,32 +120,9 @@ func (c *Controller) Shutdown(ctx context.Context) error {
 	}
 }
 
-// writer makes changes of one tenant follow one another: its audit chain would have them contend.
-type writer struct {
-	mu    sync.Mutex
-	users int // under Controller.mu
-}
-
 // update changes the store, with an audit entry. f may run again.
 func (c *Controller) update(ctx context.Context, e tenants.AuditEntry, f func(tx *store.Tx) error) error {
-	c.mu.Lock()
-	w := c.writers[e.Chain]
-	if w == nil {
-		w = &writer{}
-		c.writers[e.Chain] = w
-	}
-	w.users++
-	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		if w.users--; w.users == 0 {
-			delete(c.writers, e.Chain)
-		}
-		c.mu.Unlock()
-	}()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	_, err := c.config.Store.Update(ctx, func(tx *store.Tx) error {
+	_, err := c.config.Store.UpdateOf(ctx, e.Chain, func(tx *store.Tx) error {
 		if err := f(tx); err != nil || e.Action == "" {
 			return err
 		}

@@ -193,7 +193,7 @@ func (o ownNames) DialHook(next redis.DialHook) redis.DialHook { return next }
 // ProcessHook implements redis.Hook.
 func (o ownNames) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if err := o.rename(cmd.Args()); err != nil {
+		if err := o.let(cmd); err != nil {
 			cmd.SetErr(err)
 			return err
 		}
@@ -205,16 +205,21 @@ func (o ownNames) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func (o ownNames) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		for _, cmd := range cmds {
-			if greets[strings.ToLower(cmd.Name())] {
-				continue // the connection's own beginning
-			}
-			if err := o.rename(cmd.Args()); err != nil {
+			if err := o.let(cmd); err != nil {
 				cmd.SetErr(err)
 				return err
 			}
 		}
 		return next(ctx, cmds)
 	}
+}
+
+// let looks at a command. Handlers' own are all raw ones (sandbox/spin); what is not is the client's, at the beginning of a connection.
+func (o ownNames) let(cmd redis.Cmder) error {
+	if _, handlers := cmd.(*redis.RawWriteToCmd); !handlers && greets[strings.ToLower(cmd.Name())] {
+		return nil
+	}
+	return o.rename(cmd.Args())
 }
 
 // greets are what go-redis itself sends on a new connection.

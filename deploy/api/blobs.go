@@ -24,7 +24,7 @@ const (
 // another has.
 func (c *call) claim(digests ...string) error {
 	for some := range slices.Chunk(digests, store.MaxClaims) {
-		_, err := c.s.Store.Update(c.ctx(), func(tx *store.Tx) error { return tx.Claim(c.ctx(), c.tenant.Value.ID, c.now, some...) })
+		_, err := c.s.Store.UpdateOf(c.ctx(), c.tenant.Value.ID, func(tx *store.Tx) error { return tx.Claim(c.ctx(), c.tenant.Value.ID, c.now, some...) })
 		if err != nil {
 			return err
 		}

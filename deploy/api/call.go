@@ -215,7 +215,7 @@ func (c *call) entry(target string, detail map[string]string) tenants.AuditEntry
 
 // change does f and the call's audit entry in one transaction.
 func (c *call) change(target string, detail map[string]string, f func(tx *store.Tx) error) error {
-	_, err := c.s.Store.Update(c.ctx(), func(tx *store.Tx) error {
+	_, err := c.s.Store.UpdateOf(c.ctx(), c.entry(target, detail).Chain, func(tx *store.Tx) error {
 		if err := f(tx); err != nil {
 			return err
 		}

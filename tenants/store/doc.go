@@ -43,7 +43,8 @@ type Store struct {
 	reader
 	kv     kv.Store
 	schema kv.Record // a condition of every commit, so that an old process cannot write into a store that a newer one has migrated
-	name   string    // of this store's contents since it was made or restored; part of every ETag
+	turns  turns
+	name   string // of this store's contents since it was made or restored; part of every ETag
 }
 
 // Close closes what the records are kept in.
