@@ -115,7 +115,7 @@ func (t *Traced) spans() int64 {
 		return 2
 	}
 	n := 3 + len(t.Calls) // processing, waiting, handler
-	if t.Instance == Cold {
+	if t.Instance != NoInstance {
 		n++
 	}
 	if t.Settled > 0 {

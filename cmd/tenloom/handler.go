@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tenloom/tenloom/deploy"
+	"github.com/tenloom/tenloom/deploy/manifest"
 	"github.com/tenloom/tenloom/sandbox"
 	"github.com/tenloom/tenloom/sandbox/spin"
 	"github.com/tenloom/tenloom/scheduler"
@@ -126,5 +128,26 @@ func (h *handler) failed(d *scheduler.Delivery, r scheduler.Result) {
 	}
 	if h.logged.Add(1) <= failuresLogged {
 		h.log.Warn("handler "+r.Outcome.String(), "channel", d.Channel(), "invocation", d.Invocation.String(), "error", r.Err)
+	}
+}
+
+// wrapping gives what a component publishes the envelope that its manifest asks for; nil leaves payloads as they are.
+func wrapping(u *deploy.Unit) func(spin.Attributes, []byte) ([]byte, [8]byte) {
+	if u.Component.Tool.Trace != manifest.CloudEvents {
+		return nil
+	}
+	source := "/" + string(u.Tenant) + "/" + string(u.App) + "/" + string(u.Component.ID)
+	return func(a spin.Attributes, payload []byte) ([]byte, [8]byte) {
+		now := time.Now()
+		e := telemetry.Envelope{ID: string(tenants.NewID[tenants.RequestID](now)), Source: source, Time: now}
+		var span telemetry.SpanID
+		switch of, ok := a.(*ownedNames); {
+		case ok && of.Trace.On():
+			span = telemetry.NewSpanID()
+			e.Traceparent = of.Trace.Traceparent(span)
+		case ok: // not traced here, and those before and behind may be
+			e.Traceparent, _ = of.Delivery.Attribute("tenloom_traceparent")
+		}
+		return e.Wrap(payload), span
 	}
 }

@@ -118,6 +118,7 @@ func (h *hosted) host(u *deploy.Unit, resolver *secrets.Resolver) (*spin.Host, e
 	}
 	tenant, app, id, version, room := u.Tenant, u.App, u.Component.ID, u.Version, h.room(u.Tenant)
 	host := &spin.Host{
+		Wrap: wrapping(u),
 		Gate: &outbound.Gate{
 			Allowed: allowed, Ceiling: room.ceiling.Load, Pool: room.pool, HTTP: room.http,
 			Offered: func(address string) bool { return h.offered(tenant, room, address) },

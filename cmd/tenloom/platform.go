@@ -260,6 +260,7 @@ func (p *platform) host(u deploy.Unit) (*spin.Host, error) {
 		return nil, err
 	}
 	h := &spin.Host{
+		Wrap: wrapping(&u),
 		Gate: &outbound.Gate{
 			Allowed: allowed, Pool: p.pool, HTTP: p.http,
 			Denied: func(d *outbound.Denied) {

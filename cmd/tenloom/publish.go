@@ -25,6 +25,7 @@ type publishFlags struct {
 	rate     string
 	wait     time.Duration
 	endpoint string
+	headers  []string
 }
 
 func publishCommand(g *globals) *cobra.Command {
@@ -49,17 +50,19 @@ Ends with 1 if a handler did not handle the message, with 8 if one was not done 
 	cmd.Flags().IntVar(&f.count, "count", 1, "publish so many times and sum up")
 	cmd.Flags().StringVar(&f.rate, "rate", "", "at most so many: 50/s, 10/m (default: one after the other)")
 	cmd.Flags().DurationVar(&f.wait, "wait", 10*time.Second, "for the handlers, up to 60s; 0s does not wait")
+	cmd.Flags().StringArrayVarP(&f.headers, "header", "H", nil, "traceparent=00-...: puts the payload into a CloudEvents envelope that takes the trace along")
 	cmd.Flags().StringVar(&f.endpoint, "endpoint", "", "name or URL of the Redis server (default: the main one)")
 	return cmd
 }
 
 // publishRequest and publishAnswer are the bodies of POST /v1/tenants/{tenant}/messages.
 type publishRequest struct {
-	Channel       string  `json:"channel"`
-	Payload       *string `json:"payload,omitempty"`
-	PayloadBase64 []byte  `json:"payload_base64,omitempty"` // in place of Payload when that is not UTF-8
-	Endpoint      string  `json:"endpoint,omitempty"`
-	Wait          string  `json:"wait"`
+	Channel       string            `json:"channel"`
+	Payload       *string           `json:"payload,omitempty"`
+	PayloadBase64 []byte            `json:"payload_base64,omitempty"` // in place of Payload when that is not UTF-8
+	Endpoint      string            `json:"endpoint,omitempty"`
+	Wait          string            `json:"wait"`
+	Headers       map[string]string `json:"headers,omitempty"`
 }
 
 type publishAnswer struct {
@@ -133,9 +136,13 @@ func newPublisher(g *globals, cmd *cobra.Command, f publishFlags, args []string)
 	if err != nil {
 		return nil, err
 	}
+	request := newPublishRequest(args[0], payload, f)
+	if request.Headers, err = messageHeaders(f.headers); err != nil {
+		return nil, err
+	}
 	return &publisher{
 		client: c, screen: s, verbose: g.verbose, hint: func(format string, a ...any) { g.hint(cmd, format, a...) },
-		request: newPublishRequest(args[0], payload, f), count: f.count, pause: pause, wait: f.wait,
+		request: request, count: f.count, pause: pause, wait: f.wait,
 	}, nil
 }
 
@@ -147,6 +154,19 @@ func newPublishRequest(channel string, payload []byte, f publishFlags) publishRe
 		r.PayloadBase64 = payload
 	}
 	return r
+}
+
+// messageHeaders reads name=value, or name: value as curl writes it.
+func messageHeaders(all []string) (map[string]string, error) {
+	headers := map[string]string{}
+	for _, h := range all {
+		i := strings.IndexAny(h, "=:")
+		if i < 1 {
+			return nil, fail(exitUsage, "the header %q is not name=value\n  such as -H traceparent=00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", h)
+		}
+		headers[strings.ToLower(strings.TrimSpace(h[:i]))] = strings.TrimSpace(h[i+1:])
+	}
+	return headers, nil
 }
 
 // readPayload reads what DATA, - or @file names.

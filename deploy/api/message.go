@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/tenloom/tenloom/telemetry"
 )
 
 // Bounds of a message's request, beside MaxPayload.
@@ -27,18 +29,20 @@ type message struct {
 	payload  []byte
 	endpoint string // name or address of the server; "" leaves the choice to us
 	wait     time.Duration
+	parent   string // traceparent; "" for none
 }
 
 // messageRequest is its form in JSON. A message without a payload is empty.
 type messageRequest struct {
-	Channel       string  `json:"channel"`
-	Payload       *string `json:"payload"`
-	PayloadBase64 []byte  `json:"payload_base64"`
-	Endpoint      string  `json:"endpoint"`
-	Wait          *string `json:"wait"`
+	Channel       string            `json:"channel"`
+	Payload       *string           `json:"payload"`
+	PayloadBase64 []byte            `json:"payload_base64"`
+	Endpoint      string            `json:"endpoint"`
+	Wait          *string           `json:"wait"`
+	Headers       map[string]string `json:"headers"`
 }
 
-var messageFields = []string{"channel", "payload", "payload_base64", "endpoint", "wait"}
+var messageFields = []string{"channel", "payload", "payload_base64", "endpoint", "wait", "headers"}
 
 // readMessage reads the request's body and finds all that is wrong with it.
 func readMessage(w http.ResponseWriter, r *http.Request) (message, error) {
@@ -130,6 +134,16 @@ func (in messageRequest) check() (m message, faults []fault) {
 	}
 	if in.Payload != nil && in.PayloadBase64 != nil {
 		wrong("/payload_base64", "conflict", "payload and payload_base64 exclude each other")
+	}
+	for name, value := range in.Headers {
+		if name != "traceparent" {
+			wrong("/headers/"+clip(pointer.Replace(name)), "unknown_header", "is no header that a message can have: Redis' pub/sub has none, and traceparent goes in an envelope")
+			continue
+		}
+		if _, ok := telemetry.ParseTraceparent([]byte(value)); !ok {
+			wrong("/headers/traceparent", "invalid_traceparent", "%q is not 00-<32 hexadecimal digits>-<16>-<2>", clip(value))
+		}
+		m.parent = value
 	}
 	if in.Wait != nil {
 		var err error

@@ -70,7 +70,7 @@ func (s *server) publish(c *call) error {
 	}
 	wrote := m.channel
 	m.channel = c.published(on.ID, wrote)
-	answer, err := s.send(c.ctx(), on, m)
+	answer, err := s.send(c.ctx(), tenant, on, m)
 	if err != nil {
 		return &problem{Status: http.StatusBadGateway, Code: "redis_unavailable", Title: "Redis did not take the message", Detail: err.Error(),
 			Next: "See /readyz for how the connection stands."}
@@ -87,11 +87,14 @@ func unknownEndpoint(err error) *problem {
 }
 
 // send publishes a message and waits for its deliveries.
-func (s *server) send(ctx context.Context, on Server, m message) (publishAnswer, error) {
+func (s *server) send(ctx context.Context, tenant tenants.ID, on Server, m message) (publishAnswer, error) {
+	began := time.Now()
+	trace := s.wrap(tenant, &m, began)
 	follow := s.Scheduler.Follow(on.ID, m.channel, m.payload)
 	waiting, cancel := context.WithTimeout(ctx, m.wait)
 	defer cancel()
 	receivers, err := on.Publish(ctx, m.channel, m.payload)
+	s.published(trace, tenant, on.ID, m, follow.ID, began, err)
 	if err != nil {
 		cancel()
 		follow.Wait(waiting)

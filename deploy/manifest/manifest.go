@@ -151,6 +151,7 @@ type Tool struct {
 	LogRate     *int    // lines in a second, from 1
 	Overflow    *tenants.Overflow
 	MaxWait     *time.Duration
+	Trace       string  // "cloudevents": what is published takes the trace along in an envelope; "" as it stands
 	OrderBy     *string // a tenants.Pointer into the payload
 	Retry       *Retry  // with Stream only
 	DeadLetter  *bool   // with Stream only
@@ -167,6 +168,9 @@ const (
 	Fresh = "fresh"
 	Reuse = "reuse"
 )
+
+// CloudEvents is the value of Tool.Trace that there is.
+const CloudEvents = "cloudevents"
 
 // Load reads the manifest at path, a file or a directory that holds spin.toml. Where there is no such file the error wraps fs.ErrNotExist and says
 // where it was looked for; what is wrong inside the file comes as Faults.

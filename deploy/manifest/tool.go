@@ -44,7 +44,7 @@ func (d *decoder) tools(to *Tool) reader {
 }
 
 // toolKeys are the keys of [tool.tenloom], for people who write them one table too high.
-var toolKeys = []string{"pattern", "sharded", "stream", "group", "concurrency", "isolation", "timeout", "memory", "fuel", "host_calls", "bytes_out", "bytes_in", "handles", "output", "log_rate", "overflow", "max_wait", "order_by", "retry", "dead_letter"}
+var toolKeys = []string{"pattern", "sharded", "stream", "group", "concurrency", "isolation", "timeout", "memory", "fuel", "host_calls", "bytes_out", "bytes_in", "handles", "output", "log_rate", "overflow", "max_wait", "order_by", "trace", "retry", "dead_letter"}
 
 func (d *decoder) tenloom(path string, v *node, t *Tool) {
 	d.table(path, v,
@@ -79,6 +79,12 @@ func (d *decoder) tenloom(path string, v *node, t *Tool) {
 			t.Overflow = &o
 		}),
 		may("max_wait", d.duration(&t.MaxWait)),
+		may("trace", func(path string, v *node) {
+			if d.is(path, v, text) && v.text != CloudEvents {
+				d.fault(v.at, path, `write "cloudevents", or leave it out`, "trace %q is not known", clip(v.text))
+			}
+			t.Trace = v.text
+		}),
 		may("order_by", func(path string, v *node) {
 			if !d.is(path, v, text) {
 				return
@@ -141,6 +147,9 @@ func (d *decoder) completeTool(path string, v *node, t *Tool) {
 	if t.OrderBy != nil && t.Overflow != nil && *t.Overflow == tenants.Coalesce {
 		d.fault(v.at, join(join(path, "tool"), "tenloom"), `use overflow = "drop_oldest" with order_by`,
 			"order_by excludes overflow \"coalesce\", which keeps one message of each channel whatever its key")
+	}
+	if t.Trace == "" {
+		t.Trace = def.Trace
 	}
 	if t.Isolation == "" {
 		t.Isolation = def.Isolation

@@ -86,8 +86,8 @@ func deliverySpans(all []*pb.Span, t *telemetry.Traced) []*pb.Span {
 		return all
 	}
 	root.Events = append(root.Events, &pb.Span_Event{TimeUnixNano: uint64(t.Received.UnixNano()), Name: "admitted"})
-	if t.Instance == telemetry.Cold {
-		all = append(all, span(trace, telemetry.NewSpanID(), trace.Span, pb.Span_SPAN_KIND_INTERNAL, "instance cold", began, began.Add(t.Started)))
+	if t.Instance != telemetry.NoInstance {
+		all = append(all, span(trace, telemetry.NewSpanID(), trace.Span, pb.Span_SPAN_KIND_INTERNAL, "instance "+t.Instance.String(), began, began.Add(t.Started)))
 	}
 	handler := span(trace, telemetry.NewSpanID(), trace.Span, pb.Span_SPAN_KIND_INTERNAL, "handle "+string(trigger.Component), began.Add(t.Started), ended)
 	all = append(all, handler)
