@@ -31,6 +31,10 @@ const (
 	CreateToken Action = "tokens.create"
 	RevokeToken Action = "tokens.revoke"
 
+	ReadOperatorTokens  Action = "operators.read"
+	CreateOperatorToken Action = "operators.create"
+	RevokeOperatorToken Action = "operators.revoke"
+
 	ReadConnections  Action = "connections.read"
 	WriteConnection  Action = "connections.write"
 	TestConnection   Action = "connections.test"
@@ -120,6 +124,10 @@ var rules = map[Action]rule{
 	ReadTokens:  {least: Owner},
 	CreateToken: {least: Owner, writes: true, person: true},
 	RevokeToken: {least: Owner, writes: true},
+
+	ReadOperatorTokens:  {},
+	CreateOperatorToken: {writes: true},
+	RevokeOperatorToken: {writes: true},
 
 	ReadConnections:  {least: Owner},
 	WriteConnection:  {least: Owner, writes: true},

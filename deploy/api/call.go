@@ -99,8 +99,13 @@ func (s *server) admit(c *call, rt *route) error {
 	if a, ok := unwrap(c.w); ok {
 		a.who = c.who.Subject
 	}
-	if err := s.take(c, rt.deploys); err != nil {
+	if err := s.take(c, tenants.RequestMeter); err != nil {
 		return err
+	}
+	if rt.deploys {
+		if err := s.take(c, tenants.DeployMeter); err != nil {
+			return err
+		}
 	}
 	if rt.action == "" {
 		return nil

@@ -98,6 +98,13 @@ func (s *server) createDeployment(c *call) error {
 		return err
 	}
 	t, a := c.tenant.Value.ID, c.app.Value.Name
+	if first, err := s.first(c, in); err != nil {
+		return err
+	} else if !first {
+		if err := s.take(c, tenants.DeployMeter); err != nil {
+			return err
+		}
+	}
 	made, err := s.deploys(c, in)
 	if err != nil {
 		return err
@@ -108,6 +115,22 @@ func (s *server) createDeployment(c *call) error {
 		out.Deployment = showDeployment(have.Value)
 		return out, err
 	}, out)
+}
+
+// first tells whether a deployment is a version's first one, right after it was made: then the making counted as a deploy for both.
+func (s *server) first(c *call, in deploymentRequest) (bool, error) {
+	if in.Version == "" {
+		return false, nil
+	}
+	v, err := s.Store.Version(c.ctx(), c.tenant.Value.ID, c.app.Value.Name, string(in.Version))
+	if err != nil {
+		return false, noSuchIf(err, "version")
+	}
+	before, err := s.Store.Deployment(c.ctx(), c.tenant.Value.ID, c.app.Value.Name, store.Current)
+	if errors.Is(err, store.ErrNotFound) {
+		return true, nil
+	}
+	return before.Value.Created.Before(v.Value.Created), err
 }
 
 // check finds fields that do not go together.

@@ -18,6 +18,7 @@ import (
 var needs = map[string]string{
 	"GET /healthz": "open", "GET /readyz": "open", "GET /version": "open", "GET /v1/openapi.json": "open",
 	"GET /v1/whoami": "any", "GET /v1/operations/{id}": "any", "GET /v1/operations/{id}/events": "any",
+	"GET /v1/tokens": "operator", "POST /v1/tokens": "operator", "GET /v1/tokens/{id}": "operator", "DELETE /v1/tokens/{id}": "operator",
 	"GET /metrics": "operator", "GET /v1/audit": "operator", "GET /v1/tenants": "operator", "POST /v1/tenants": "operator",
 	"GET /v1/tenants/{tenant}": "viewer", "PATCH /v1/tenants/{tenant}": "operator", "DELETE /v1/tenants/{tenant}": "operator",
 	"POST /v1/tenants/{tenant}:suspend": "operator", "POST /v1/tenants/{tenant}:resume": "operator",

@@ -37,8 +37,8 @@ func (a *rates) forget(id tenants.ID) {
 	delete(a.quota, id)
 }
 
-// take counts a call, and a deploy where it is one, and tells how much is left.
-func (s *server) take(c *call, deploys bool) error {
+// take counts a call on a meter and tells how much is left.
+func (s *server) take(c *call, m tenants.Meter) error {
 	if s.Store == nil || c.who.Operator || c.who.Tenant == "" {
 		return nil
 	}
@@ -46,17 +46,14 @@ func (s *server) take(c *call, deploys bool) error {
 	if err != nil {
 		return err
 	}
-	q := s.rates.of(c.who.Tenant, have.Value)
-	level := q.Take(tenants.RequestMeter, 1, c.now)
-	tell(c.w, tenants.RequestMeter, level)
-	m, per, knob := tenants.RequestMeter, "a second", "requests_per_second"
-	if level.OK && deploys {
-		m, per, knob = tenants.DeployMeter, "a minute", "deploys_per_minute"
-		level = q.Take(m, 1, c.now)
-		tell(c.w, m, level)
-	}
+	level := s.rates.of(c.who.Tenant, have.Value).Take(m, 1, c.now)
+	tell(c.w, m, level)
 	if level.OK {
 		return nil
+	}
+	per, knob := "a second", "requests_per_second"
+	if m == tenants.DeployMeter {
+		per, knob = "a minute", "deploys_per_minute"
 	}
 	return &problem{Status: http.StatusTooManyRequests, Code: "rate_limited", Title: "Rate limit exceeded", Limit: int64(level.Limit), RetryAfter: after(level.Wait),
 		Detail: fmt.Sprintf("%s may %s %d times %s", c.who.Tenant, m, level.Limit, per),

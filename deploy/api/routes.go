@@ -14,7 +14,7 @@ type route struct {
 	action       tenants.Action // what it takes, on what the path names; "" where the handler asks by itself
 	open         bool           // nobody is asked who they are
 	query        []string       // parameters that it knows; anyQuery: the handler reads them
-	deploys      bool           // a call counts as a deploy, beside a request
+	deploys      bool           // every call counts as a deploy, beside a request
 	serve        func(*call) error
 }
 

@@ -157,6 +157,10 @@ func (s *server) routes() []route {
 	}
 	return append(all, []route{
 		{method: "GET", path: "/v1/audit", action: tenants.ReadAudit, query: []string{"limit", "cursor", "after"}, serve: s.listAudit},
+		{method: "GET", path: "/v1/tokens", action: tenants.ReadOperatorTokens, query: paging, serve: s.listOperatorTokens},
+		{method: "POST", path: "/v1/tokens", action: tenants.CreateOperatorToken, serve: s.createOperatorToken},
+		{method: "GET", path: "/v1/tokens/{id}", action: tenants.ReadOperatorTokens, serve: s.showOperatorToken},
+		{method: "DELETE", path: "/v1/tokens/{id}", action: tenants.RevokeOperatorToken, serve: s.revokeOperatorToken},
 		{method: "GET", path: "/v1/operations/{id}", serve: s.showOperation},
 		{method: "GET", path: "/v1/operations/{id}/events", serve: s.watchOperation},
 

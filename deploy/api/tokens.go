@@ -38,6 +38,12 @@ type tokenRequest struct {
 	ExpiresIn string          `json:"expires_in"`
 }
 
+// lifetime says how long a token is good.
+type lifetime struct {
+	Expires   *time.Time
+	ExpiresIn string
+}
+
 // newToken is the only answer that has a token's text.
 type newToken struct {
 	tenants.Token
@@ -50,17 +56,26 @@ func (s *server) createToken(c *call) error {
 	if err := c.readJSON(&in); err != nil {
 		return err
 	}
-	expires, err := in.end(c.now)
+	return s.makeToken(c, tenants.Token{Tenant: c.tenant.Value.ID, App: in.App, Role: in.Role, Scopes: in.Scopes, Name: in.Name}, lifetime{in.Expires, in.ExpiresIn},
+		"/v1/tenants/"+string(c.tenant.Value.ID)+"/tokens/")
+}
+
+// makeToken completes a token, keeps it and shows its text, this once. place is where it is found, without its id.
+func (s *server) makeToken(c *call, t tenants.Token, l lifetime, place string) error {
+	expires, err := l.end(c.now)
 	if err != nil {
 		return err
 	}
 	text := tenants.NewTokenText()
-	t := tenants.Token{ID: tenants.NewID[tenants.TokenID](c.now), Tenant: c.tenant.Value.ID, App: in.App, Role: in.Role, Scopes: in.Scopes, Name: in.Name,
-		Hint: text.Hint(), Hash: text.Hash(), Created: c.now.UTC(), By: c.who.Subject, Expires: expires.UTC().Truncate(time.Second)}
+	t.ID, t.Hint, t.Hash = tenants.NewID[tenants.TokenID](c.now), text.Hint(), text.Hash()
+	t.Created, t.By, t.Expires = c.now.UTC(), c.who.Subject, expires.UTC().Truncate(time.Second)
 	if err := t.Check(); err != nil {
 		return err
 	}
 	detail := map[string]string{"name": t.Name, "role": t.Role.String(), "expires": t.Expires.Format(time.RFC3339)}
+	if t.Operator {
+		detail["role"] = "operator"
+	}
 	if err := c.change(string(t.ID), detail, func(tx *store.Tx) error { return tx.CreateToken(c.ctx(), t) }); err != nil {
 		return err
 	}
@@ -71,11 +86,11 @@ func (s *server) createToken(c *call) error {
 	if c.hide, err = json.Marshal(have.Value); err != nil { // a replay does not show it again
 		return err
 	}
-	return c.created("/v1/tenants/"+string(t.Tenant)+"/tokens/"+string(t.ID), have.Revision, newToken{have.Value, text.Reveal()})
+	return c.created(place+string(t.ID), have.Revision, newToken{have.Value, text.Reveal()})
 }
 
 // end is when the token expires.
-func (in tokenRequest) end(now time.Time) (time.Time, error) {
+func (in lifetime) end(now time.Time) (time.Time, error) {
 	life, at := tenants.DefaultTokenLife, "/expires_in"
 	switch {
 	case in.Expires != nil && in.ExpiresIn != "":
