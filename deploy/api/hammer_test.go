@@ -106,11 +106,15 @@ func (st *stage) look(ctx context.Context) error {
 	if err == nil && e.name != "ready" {
 		return fmt.Errorf("%+v before ready", e)
 	}
-	for range 3 {
+	for left := 3; left > 0; {
 		if e, err = w.read(); err != nil {
 			return err
 		}
-		if e.name != "message" && e.name != "gap" {
+		switch e.name {
+		case "message", "gap":
+			left--
+		case "": // a sign of life, where the machine is slow
+		default:
 			return fmt.Errorf("%+v", e)
 		}
 	}
