@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/tenloom/tenloom/sandbox/canon"
@@ -354,4 +355,48 @@ func TestAsyncTraps(t *testing.T) {
 	sync := r.store.NewLift(0, compiled(t, r.program, r.fn(u32)), "sync", canon.Options{})
 	sync.SetCore(code(func(context.Context, []uint64) { r.answer(0, 1) }), nil)
 	wantTrap(t, sync.Call(ctx, nil, nil), "task.return is called by code that no async lift runs")
+}
+
+// TestCompleteHammer completes calls from many goroutines at once, twice each, also after the task and the Store went on without them.
+func TestCompleteHammer(t *testing.T) {
+	r := newAsyncRig(t)
+	r.store = r.program.NewStore(canon.Limits{})
+	inst := r.store.Instance(0)
+	var all sync.WaitGroup
+	slow := r.store.NewLower(0, compiled(t, r.program, r.typed(true, nil)), "slow", canon.Options{Async: true}, func(c *canon.Call, _ *canon.Reader, _ *canon.Writer) {
+		p := c.Defer()
+		for range 2 {
+			all.Go(func() { p.Complete(nil) })
+		}
+	})
+	var set uint32
+	left := 0
+	l := r.lift(0, r.typed(true, nil), func(ctx context.Context, s []uint64) {
+		set = inst.WaitableSetNew()
+		for range 64 {
+			st := make([]uint64, 1)
+			slow.Call(ctx, st)
+			inst.WaitableJoin(uint32(st[0]>>4), set)
+		}
+		left = 48 // the others are left behind
+		s[0] = uint64(wait | set<<4)
+	}, func(ctx context.Context, s []uint64) {
+		inst.SubtaskDrop(uint32(s[1]))
+		if left--; left > 0 {
+			s[0] = uint64(wait | set<<4)
+			return
+		}
+		r.store.NewReturn(0, nil, canon.Options{}).Call(ctx, nil)
+		s[0] = exit
+	})
+	for range 50 {
+		if err := l.Call(ctx, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		r.store.Reset()
+		if n := inst.Handles(); n != 0 {
+			t.Fatalf("%d handles are left", n)
+		}
+	}
+	all.Wait()
 }

@@ -43,7 +43,7 @@
 //
 // What guest code may not do is a Trap. Between guest and host it is thrown as a panic, as the runtime expects it; Lift.Call gives it as an
 // error. Whatever ends a call ends the Store: Err tells the first error, later calls trap, and the core instances are to be discarded. A HostFunc that
-// passes other values than its type has panics with a text: a mistake of the host, which the first call in a test finds.
+// passes other values than its type has throws a Misuse, which says what is passed and what is next: one call in a test finds it.
 //
 // Functions must not be on the stack twice, so a Lift or destructor that is entered while it runs asks for a fresh one; a realloc, post-return or
 // callback is never entered while it runs.

@@ -128,9 +128,9 @@ func (t *Task) arguments() {
 	if l.params.flat {
 		t.out.begin(&t.side, l.params, t.stack[:], 0)
 	} else {
-		p := t.side.alloc(uint64(l.params.size), l.params.align, "list")
+		p := t.side.alloc(uint64(l.params.size), l.params.align, "tuple")
+		t.stack[0] = uint64(p)
 		t.out.begin(&t.side, l.params, nil, p)
-		defer func() { t.stack[0] = uint64(p) }()
 	}
 	t.party.start(&t.out)
 	t.out.finish()

@@ -7,7 +7,7 @@ import (
 )
 
 // Reader lifts values in the order of their type, the fields of records and tuples one after another. Each method reads the value that is next;
-// for a value of another kind it panics, because that is a mistake of the host's own code. A value that the canonical ABI does not
+// for a value of another kind it throws a Misuse, because that is a mistake of the host's own code. A value that the canonical ABI does not
 // allow is a Trap.
 //
 // Lists, options, results and variants are read in two steps: the method gives the length or the case, and then come the elements or the payload.

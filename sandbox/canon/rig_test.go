@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tetratelabs/wazero/api"
+
 	"github.com/tenloom/tenloom/sandbox/canon"
 	"github.com/tenloom/tenloom/sandbox/component/types"
 )
@@ -126,6 +128,12 @@ func wantTrap(t *testing.T, err error, text string) {
 }
 
 var ctx = context.Background()
+
+// What canon asks for is what wazero has.
+var (
+	_ canon.Memory   = api.Memory(nil)
+	_ canon.Function = api.Function(nil)
+)
 
 var (
 	u8    = types.Primitive(types.U8)

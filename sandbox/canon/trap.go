@@ -28,12 +28,14 @@ func trap(format string, args ...any) {
 // Trapf ends the calling guest from inside a host function, as a trap that says why.
 func Trapf(format string, args ...any) { trap(format, args...) }
 
-// misuse is a mistake of the host's own code: not a trap, and nobody turns it into an error.
-func misuse(format string, args ...any) {
-	panic("canon: " + fmt.Sprintf(format, args...))
-}
+// Misuse is a mistake of the host's own code: values that differ from the type of a function. It ends the guest like a Trap.
+type Misuse struct{ Why string }
 
-// caught gives the error that a panic carries: a Trap, or what ended guest code below. Whatever else was thrown is a bug and goes on.
+func (m *Misuse) Error() string { return "canon: " + m.Why }
+
+func misuse(format string, args ...any) { panic(&Misuse{fmt.Sprintf(format, args...)}) }
+
+// caught gives the error that a panic carries: a Trap, a Misuse, or what ended guest code below. Whatever else was thrown is a bug and goes on.
 func caught(v any) error {
 	if _, bug := v.(runtime.Error); bug {
 		panic(v)

@@ -8,7 +8,7 @@ import (
 )
 
 // Writer lowers values in the order of their type, the fields of records and tuples one after another. Each method writes the value that is next;
-// for a value of another kind it panics, because that is a mistake of the host's own code. What the guest's realloc does wrong is a
+// for a value of another kind it throws a Misuse, because that is a mistake of the host's own code. What the guest's realloc does wrong is a
 // Trap.
 //
 // Lists, options, results and variants are written in two steps: the method says the length or the case, and then come the elements or the
