@@ -200,8 +200,14 @@ func (s *Server) Seal() {
 	s.must(s.client.Sys().Seal())
 }
 
-// Kill ends the process at once, and all that it knows.
+// Kill ends the process and its plugins at once, and all that they know.
 func (s *Server) Kill() {
+	select {
+	case <-s.ended:
+		return // its number may be another's by now
+	default:
+	}
+	defer s.reap()
 	s.Continue()
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	select {

@@ -5,3 +5,5 @@ func (s *Server) Suspend() { s.t.Fatal("a process cannot be suspended on this sy
 
 // Continue ends Suspend.
 func (s *Server) Continue() {}
+
+func (s *Server) reap() {}
