@@ -69,7 +69,7 @@ func TestModuleIsSwapped(t *testing.T) {
 		return nil
 	}
 	loaded, refused := 0, 0
-	for range 5_000 {
+	for i := 0; i < 5_000 || loaded == 0 || refused == 0; i++ { // on a busy machine one file may stand for long
 		_, err := deploy.Load(t.Context(), tenant, m, sys)
 		switch {
 		case err == nil:
@@ -82,9 +82,6 @@ func TestModuleIsSwapped(t *testing.T) {
 	}
 	cancel()
 	<-done
-	if loaded == 0 || refused == 0 {
-		t.Errorf("%d loaded, %d refused", loaded, refused)
-	}
 }
 
 // A mounted file that is longer than it said is no version: what was named would not be what runs.
