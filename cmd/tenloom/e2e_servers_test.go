@@ -185,9 +185,41 @@ func TestUpSharded(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, "what is published in the shard is received", func() bool { return r.usage(t).Counts.Received == before+1 })
+		answer, said := r.publish(t, "paid", "by the command", "--sharded")
+		if answer.Matched != 1 || len(answer.Deliveries) != 1 || answer.Deliveries[0].Outcome != "handled" {
+			t.Errorf("publish --sharded: exit %d, %+v\n%s", said.code, answer, said.stderr)
+		}
+		if answer, _ := r.publish(t, "paid", "to the channel of the same name"); answer.Matched != 0 {
+			t.Errorf("a channel woke what listens to a sharded one: %+v", answer)
+		}
 		gaps := r.usage(t).Counts.Gaps
 		k.MoveSlot(slot, k.Nodes[(slices.Index(k.Nodes, owner)+1)%len(k.Nodes)])
 		eventually(t, "the move is counted as a gap", func() bool { return r.usage(t).Counts.Gaps == gaps+1 && r.ready() })
+	}
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub := startProcess(t, t.TempDir(), nil, path, "subscribe", "--server", r.api, "--sharded", "paid", "free", "--count", "2")
+	sub.awaitLog(t, "Listening.")
+	r.publish(t, "paid", "one", "--sharded")
+	r.publish(t, "free", "two", "--sharded")
+	expect(t, "exit code of subscribe --sharded", sub.wait(t), exitOK)
+	if seen := sub.stdout.String(); !strings.Contains(seen, "paid\tone") || !strings.Contains(seen, "free\ttwo") {
+		t.Errorf("subscribe --sharded printed %q", seen)
+	}
+	expect(t, "exit code", r.stop(t), exitOK)
+}
+
+// The embedded Redis has no sharded channels, and whoever asks for one is told.
+func TestUpShardedEmbedded(t *testing.T) {
+	t.Parallel()
+	r := stage{}.up(t, writeApp(t, ordersV2))
+	for _, command := range [][]string{{"publish", "orders", "x"}, {"subscribe", "orders"}} {
+		done := tenloom(t, t.TempDir(), append(command, "--sharded", "--server", r.api)...)
+		if done.code == exitOK || !strings.Contains(done.stderr, "the embedded Redis has no sharded channels") {
+			t.Errorf("%s --sharded: exit %d\n%s", command[0], done.code, done.stderr)
+		}
 	}
 	expect(t, "exit code", r.stop(t), exitOK)
 

@@ -140,16 +140,16 @@ func (h *hosted) uses(n *connection, m *manifest.Manifest, triggers []tenants.Tr
 	return false
 }
 
-// find is api.Config.Server: the server that a client named, or whose triggers the channel wakes, or the default one.
-func (h *hosted) find(t tenants.ID, address, channel string) (api.Server, error) {
+// find is api.Config.Server: the server that a client named, or whose triggers the target wakes, or the default one.
+func (h *hosted) find(t tenants.ID, address string, to tenants.Target) (api.Server, error) {
 	g := h.grants(t)
 	if address != "" && !strings.Contains(address, "://") {
 		address = "redis://" + address
 	}
 	if address == "" {
-		switch wakes := h.woken(t, g, channel); {
+		switch wakes := h.woken(t, g, to); {
 		case len(wakes) > 1:
-			return api.Server{}, fmt.Errorf("triggers on %d servers listen to %q; name one of them as endpoint: %s", len(wakes), channel, joinIDs(wakes))
+			return api.Server{}, fmt.Errorf("triggers on %d servers listen to %q; name one of them as endpoint: %s", len(wakes), to.Name, joinIDs(wakes))
 		case len(wakes) == 1 && !h.servers.is(wakes[0]):
 			if n := h.connections.at(wakes[0]); n != nil {
 				return n.server(), nil
@@ -166,9 +166,7 @@ func (h *hosted) find(t tenants.ID, address, channel string) (api.Server, error)
 	if err != nil {
 		return api.Server{}, err
 	}
-	return api.Server{ID: one.id, Publish: func(ctx context.Context, channel string, payload []byte) (int64, error) {
-		return one.client.Publish(ctx, channel, payload).Result()
-	}}, nil
+	return api.Server{ID: one.id, Publish: publishing(one.client)}, nil
 }
 
 func (n *connection) server() api.Server { return api.Server{ID: n.id, Publish: n.publish} }
@@ -185,15 +183,14 @@ func (h *hosted) ownServer(t tenants.ID, address string) *connection {
 	return h.connections.meant(t, address)
 }
 
-// woken lists the servers on which a channel wakes triggers of a tenant.
-func (h *hosted) woken(t tenants.ID, g tenants.Grants, channel string) (on []tenants.EndpointID) {
+// woken lists the servers on which a target wakes triggers of a tenant.
+func (h *hosted) woken(t tenants.ID, g tenants.Grants, to tenants.Target) (on []tenants.EndpointID) {
 	for _, trigger := range h.scheduler.Triggers(t) {
-		name := channel
+		there := to
 		if h.servers.is(trigger.Endpoint) {
-			name = g.Published(t, channel)
+			there.Name = g.Published(t, to.Name)
 		}
-		hit := trigger.Target.Name == name || trigger.Target.Kind == tenants.Pattern && scheduler.Match(trigger.Target.Name, name)
-		if hit && !slices.Contains(on, trigger.Endpoint) {
+		if wakes(trigger.Target, there) && !slices.Contains(on, trigger.Endpoint) {
 			on = append(on, trigger.Endpoint)
 		}
 	}

@@ -305,7 +305,7 @@ func (c *connections) attach(id tenants.EndpointID) {
 	}
 	n.attached = true
 	c.on.AddEndpoint(attached(n.id, n.options, func(ctx context.Context, channel string, payload []byte) error {
-		_, err := n.publish(ctx, channel, payload)
+		_, err := n.publish(ctx, tenants.Target{Name: channel}, payload)
 		return err
 	}))
 	c.work.Go(func() { c.renewals(n) }) // ends with the connection's life
@@ -330,15 +330,15 @@ func (c *connections) at(id tenants.EndpointID) *connection {
 }
 
 // publishing is the key of the only client in a connection's pool.
-const publishing = "redis://publishing:6379"
+const forPublishing = "redis://publishing:6379"
 
-func (n *connection) publish(ctx context.Context, channel string, payload []byte) (int64, error) {
-	client, release, err := n.clients.Get(ctx, publishing)
+func (n *connection) publish(ctx context.Context, to tenants.Target, payload []byte) (int64, error) {
+	client, release, err := n.clients.Get(ctx, forPublishing)
 	if err != nil {
 		return 0, err
 	}
 	defer release()
-	return client.Publish(ctx, channel, payload).Result()
+	return publishing(client)(ctx, to, payload)
 }
 
 // remove forgets a connection that was deleted at a revision.

@@ -26,6 +26,7 @@ type publishFlags struct {
 	wait     time.Duration
 	endpoint string
 	headers  []string
+	sharded  bool
 }
 
 func publishCommand(g *globals) *cobra.Command {
@@ -52,6 +53,7 @@ Ends with 1 if a handler did not handle the message, with 8 if one was not done 
 	cmd.Flags().DurationVar(&f.wait, "wait", 10*time.Second, "for the handlers, up to 60s; 0s does not wait")
 	cmd.Flags().StringArrayVarP(&f.headers, "header", "H", nil, "traceparent=00-...: puts the payload into a CloudEvents envelope that takes the trace along")
 	cmd.Flags().StringVar(&f.endpoint, "endpoint", "", "name or URL of the Redis server (default: the main one)")
+	cmd.Flags().BoolVar(&f.sharded, "sharded", false, "on a sharded channel, as SPUBLISH has it")
 	return cmd
 }
 
@@ -61,6 +63,7 @@ type publishRequest struct {
 	Payload       *string           `json:"payload,omitempty"`
 	PayloadBase64 []byte            `json:"payload_base64,omitempty"` // in place of Payload when that is not UTF-8
 	Endpoint      string            `json:"endpoint,omitempty"`
+	Sharded       bool              `json:"sharded,omitempty"`
 	Wait          string            `json:"wait"`
 	Headers       map[string]string `json:"headers,omitempty"`
 }
@@ -147,7 +150,7 @@ func newPublisher(g *globals, cmd *cobra.Command, f publishFlags, args []string)
 }
 
 func newPublishRequest(channel string, payload []byte, f publishFlags) publishRequest {
-	r := publishRequest{Channel: channel, Endpoint: f.endpoint, Wait: f.wait.String()}
+	r := publishRequest{Channel: channel, Endpoint: f.endpoint, Sharded: f.sharded, Wait: f.wait.String()}
 	if text := string(payload); utf8.ValidString(text) {
 		r.Payload = &text
 	} else {

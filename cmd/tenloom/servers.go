@@ -226,36 +226,51 @@ type hint struct {
 func (h hint) NextStep() string { return h.next }
 func (h hint) Unwrap() error    { return h.error }
 
-// find is api.Config.Server: the address that a client named, or the server whose triggers the channel wakes, or the main one.
-func (s *servers) find(triggers []scheduler.TriggerState, address, channel string) (api.Server, error) {
+// find is api.Config.Server: the address that a client named, or the server whose triggers the target wakes, or the main one.
+func (s *servers) find(triggers []scheduler.TriggerState, address string, to tenants.Target) (api.Server, error) {
 	var one *server
 	s.mu.Lock()
-	var wakes []*server
+	var on []*server
 	for _, t := range triggers {
-		hit := t.Target.Name == channel || t.Target.Kind == tenants.Pattern && scheduler.Match(t.Target.Name, channel)
-		if known := s.known[t.Endpoint]; hit && known != nil && !slices.Contains(wakes, known) {
-			wakes = append(wakes, known)
+		if known := s.known[t.Endpoint]; wakes(t.Target, to) && known != nil && !slices.Contains(on, known) {
+			on = append(on, known)
 		}
 	}
 	s.mu.Unlock()
 	var err error
 	switch {
-	case address == "" && len(wakes) == 1:
-		one = wakes[0]
-	case address == "" && len(wakes) > 1:
-		names := make([]string, len(wakes))
-		for i, w := range wakes {
+	case address == "" && len(on) == 1:
+		one = on[0]
+	case address == "" && len(on) > 1:
+		names := make([]string, len(on))
+		for i, w := range on {
 			names[i] = w.options.Address()
 		}
-		return api.Server{}, fmt.Errorf("triggers on %d servers listen to %q; name one of them as endpoint: %s", len(wakes), channel, strings.Join(names, ", "))
+		return api.Server{}, fmt.Errorf("triggers on %d servers listen to %q; name one of them as endpoint: %s", len(on), to.Name, strings.Join(names, ", "))
 	default:
 		if one, err = s.openKnown(address); err != nil {
 			return api.Server{}, err
 		}
 	}
-	return api.Server{ID: one.id, Publish: func(ctx context.Context, channel string, payload []byte) (int64, error) {
-		return one.client.Publish(ctx, channel, payload).Result()
-	}}, nil
+	return api.Server{ID: one.id, Sharded: s.sharded(one.id), Publish: publishing(one.client)}, nil
+}
+
+// wakes tells whether a trigger's target takes what is published to another, or watches the same.
+func wakes(trigger, to tenants.Target) bool {
+	if (trigger.Kind == tenants.Sharded) != (to.Kind == tenants.Sharded) {
+		return false
+	}
+	return trigger.Name == to.Name || trigger.Kind == tenants.Pattern && scheduler.Match(trigger.Name, to.Name)
+}
+
+// publishing publishes with a client, on channels and sharded channels.
+func publishing(client redis.UniversalClient) func(ctx context.Context, to tenants.Target, payload []byte) (int64, error) {
+	return func(ctx context.Context, to tenants.Target, payload []byte) (int64, error) {
+		if to.Kind == tenants.Sharded {
+			return client.SPublish(ctx, to.Name, payload).Result()
+		}
+		return client.Publish(ctx, to.Name, payload).Result()
+	}
 }
 
 // openKnown finds a server that a trigger uses already, or main: a client of the API cannot make the process connect elsewhere.

@@ -17,6 +17,7 @@ import (
 
 func subscribeCommand(g *globals) *cobra.Command {
 	var patterns []string
+	var sharded bool
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "subscribe CHANNEL... | --pattern P",
@@ -32,6 +33,10 @@ Messages published while the connection to the server is lost are not shown.`,
 			if limit < 0 {
 				return fail(exitUsage, "--count %d: want 1 or more", limit)
 			}
+			kind := "channel"
+			if sharded {
+				kind = "sharded"
+			}
 			s, err := g.screen(cmd)
 			if err != nil {
 				return err
@@ -41,7 +46,7 @@ Messages published while the connection to the server is lost are not shown.`,
 				return err
 			}
 			sub := &subscriber{
-				client: c, query: url.Values{"channel": channels, "pattern": patterns}, limit: limit,
+				client: c, query: url.Values{kind: channels, "pattern": patterns}, limit: limit,
 				show: func(data []byte) error { return printMessage(s, data) },
 				hint: func(format string, a ...any) { g.hint(cmd, format, a...) },
 			}
@@ -50,6 +55,7 @@ Messages published while the connection to the server is lost are not shown.`,
 	}
 	g.serverFlags(cmd)
 	cmd.Flags().StringArrayVar(&patterns, "pattern", nil, "glob pattern of channels, as PSUBSCRIBE has it; may be repeated")
+	cmd.Flags().BoolVar(&sharded, "sharded", false, "the channels are sharded ones, as SSUBSCRIBE has them")
 	cmd.Flags().IntVar(&limit, "count", 0, "end after so many messages (default: never)")
 	return cmd
 }

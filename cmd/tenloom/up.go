@@ -274,8 +274,8 @@ func serve(l net.Listener, p *platform, serving *atomic.Bool, log *slog.Logger) 
 			Scheduler: p.scheduler, Recorder: p.recorder, Meter: p.meter, Log: log, Build: apiBuild(),
 			Local: &tenants.Principal{Subject: "local", Tenant: tenants.Demo, Role: tenants.Owner},
 			Known: func(id tenants.ID) bool { return id == tenants.Demo },
-			Server: func(id tenants.ID, address, channel string) (api.Server, error) {
-				return p.servers.find(p.scheduler.Triggers(id), address, channel)
+			Server: func(id tenants.ID, address string, to tenants.Target) (api.Server, error) {
+				return p.servers.find(p.scheduler.Triggers(id), address, to)
 			},
 			Checks: func() []api.Check { return p.checks(serving.Load()) },
 		}),

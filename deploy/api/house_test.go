@@ -116,11 +116,11 @@ func (h *house) config() api.Config {
 			}
 			return api.ConnectionState{State: "unused"}
 		},
-		Server: func(_ tenants.ID, address, _ string) (api.Server, error) {
+		Server: func(_ tenants.ID, address string, _ tenants.Target) (api.Server, error) {
 			if address != "" {
 				return api.Server{}, fmt.Errorf("no trigger uses a server at %s", address)
 			}
-			return api.Server{ID: "default", Publish: func(context.Context, string, []byte) (int64, error) { return 0, nil }}, nil
+			return api.Server{ID: "default", Publish: func(context.Context, tenants.Target, []byte) (int64, error) { return 0, nil }}, nil
 		},
 		Checks: func() []api.Check { return nil },
 	}

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/tenloom/tenloom/telemetry"
+	"github.com/tenloom/tenloom/tenants"
 )
 
 // Bounds of a message's request, beside MaxPayload.
@@ -25,7 +27,7 @@ const (
 
 // message is what a client wants published.
 type message struct {
-	channel  string
+	to       tenants.Target // a channel or a sharded channel
 	payload  []byte
 	endpoint string // name or address of the server; "" leaves the choice to us
 	wait     time.Duration
@@ -38,11 +40,12 @@ type messageRequest struct {
 	Payload       *string           `json:"payload"`
 	PayloadBase64 []byte            `json:"payload_base64"`
 	Endpoint      string            `json:"endpoint"`
+	Sharded       bool              `json:"sharded"`
 	Wait          *string           `json:"wait"`
 	Headers       map[string]string `json:"headers"`
 }
 
-var messageFields = []string{"channel", "payload", "payload_base64", "endpoint", "wait", "headers"}
+var messageFields = []string{"channel", "payload", "payload_base64", "endpoint", "sharded", "wait", "headers"}
 
 // readMessage reads the request's body and finds all that is wrong with it.
 func readMessage(w http.ResponseWriter, r *http.Request) (message, error) {
@@ -100,7 +103,11 @@ func decodeMessage(body []byte) (in messageRequest, wrong *fault) {
 	case errors.As(err, &kind) && kind.Field == "":
 		return in, &fault{"", "invalid_type", "must be an object, not " + kind.Value}
 	case errors.As(err, &kind):
-		return in, &fault{"/" + kind.Field, "invalid_type", "must be a string, not " + kind.Value}
+		want := "a string"
+		if kind.Type.Kind() == reflect.Bool {
+			want = "true or false"
+		}
+		return in, &fault{"/" + kind.Field, "invalid_type", "must be " + want + ", not " + kind.Value}
 	case errors.As(err, &corrupt):
 		return in, &fault{"/payload_base64", "invalid_base64", corrupt.Error()}
 	case errors.Is(err, io.EOF):
@@ -122,7 +129,10 @@ func (in messageRequest) check() (m message, faults []fault) {
 	wrong := func(pointer, code, format string, args ...any) {
 		faults = append(faults, fault{pointer, code, fmt.Sprintf(format, args...)})
 	}
-	m = message{channel: in.Channel, payload: in.PayloadBase64, endpoint: in.Endpoint, wait: DefaultWait}
+	m = message{to: tenants.Target{Name: in.Channel}, payload: in.PayloadBase64, endpoint: in.Endpoint, wait: DefaultWait}
+	if in.Sharded {
+		m.to.Kind = tenants.Sharded
+	}
 	switch n := len(in.Channel); {
 	case n == 0:
 		wrong("/channel", "missing", "is missing")

@@ -64,22 +64,29 @@ func (s *server) publish(c *call) error {
 		return refused
 	}
 	tenant := c.tenant.Value.ID
-	on, err := s.Server(tenant, m.endpoint, m.channel)
+	wrote := m.to
+	on, err := s.Server(tenant, m.endpoint, wrote)
 	if err != nil {
 		return unknownEndpoint(err)
 	}
-	wrote := m.channel
-	m.channel = c.published(on.ID, wrote)
+	if wrote.Kind == tenants.Sharded && on.Sharded != nil {
+		return noSharded(on)
+	}
+	m.to.Name = c.published(on.ID, wrote.Name)
 	answer, err := s.send(c.ctx(), tenant, on, m)
 	if err != nil {
 		return &problem{Status: http.StatusBadGateway, Code: "redis_unavailable", Title: "Redis did not take the message", Detail: err.Error(),
 			Next: "See /readyz for how the connection stands."}
 	}
-	answer.Channel = wrote
+	answer.Channel = wrote.Name
 	if answer.Matched == 0 {
 		answer.Near = s.near(tenant, wrote)
 	}
 	return c.json(http.StatusOK, answer)
+}
+
+func noSharded(on Server) *problem {
+	return badRequest("no_sharded_channels", on.Sharded.Error(), "Use a channel, or a server that is Redis 7 or a cluster.")
 }
 
 func unknownEndpoint(err error) *problem {
@@ -90,10 +97,10 @@ func unknownEndpoint(err error) *problem {
 func (s *server) send(ctx context.Context, tenant tenants.ID, on Server, m message) (publishAnswer, error) {
 	began := time.Now()
 	trace := s.wrap(tenant, &m, began)
-	follow := s.Scheduler.Follow(on.ID, m.channel, m.payload)
+	follow := s.Scheduler.FollowTo(on.ID, m.to, m.payload)
 	waiting, cancel := context.WithTimeout(ctx, m.wait)
 	defer cancel()
-	receivers, err := on.Publish(ctx, m.channel, m.payload)
+	receivers, err := on.Publish(ctx, m.to, m.payload)
 	s.published(trace, tenant, on.ID, m, follow.ID, began, err)
 	if err != nil {
 		cancel()
@@ -111,18 +118,18 @@ func (s *server) send(ctx context.Context, tenant tenants.ID, on Server, m messa
 		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Component, b.Component), cmp.Compare(a.Invocation, b.Invocation))
 	})
 	return publishAnswer{
-		ID: follow.ID.String(), Channel: m.channel, Bytes: len(m.payload), RedisReceivers: receivers,
+		ID: follow.ID.String(), Channel: m.to.Name, Bytes: len(m.payload), RedisReceivers: receivers,
 		Matched: follow.Matched, Pending: max(follow.Matched-len(deliveries), 0), Deliveries: deliveries,
 	}, nil
 }
 
-// near lists a tenant's channels whose names are near one that nobody listens to. It looks at maxCompared of them.
-func (s *server) near(tenant tenants.ID, channel string) []near {
+// near lists a tenant's channels, or sharded ones, whose names are near one that nobody listens to. It looks at maxCompared of them.
+func (s *server) near(tenant tenants.ID, to tenants.Target) []near {
 	handlers := map[string]int{}
 	var names []string
 	for _, t := range s.Scheduler.Triggers(tenant) {
 		name, _ := s.written(tenant, t.Endpoint, t.Target.Name)
-		if t.Target.Kind != tenants.Exact || name == channel {
+		if t.Target.Kind != to.Kind || name == to.Name {
 			continue
 		}
 		if handlers[name]++; handlers[name] == 1 && len(names) < maxCompared {
@@ -130,7 +137,7 @@ func (s *server) near(tenant tenants.ID, channel string) []near {
 		}
 	}
 	var found []near
-	for _, name := range tenants.Near(channel, names, maxNear) {
+	for _, name := range tenants.Near(to.Name, names, maxNear) {
 		found = append(found, near{Channel: name, Handlers: handlers[name]})
 	}
 	return found

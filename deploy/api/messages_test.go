@@ -265,12 +265,13 @@ func TestPublishRefuses(t *testing.T) {
 		`{"channel":1}`:                           `"/channel" invalid_type must be a string, not number`,
 		`{"channel":"c","payload":{"a":1}}`:       `"/payload" invalid_type must be a string, not object`,
 		`{"channel":"c","payload":"x","wait":5}`:  `"/wait" invalid_type must be a string, not number`,
+		`{"channel":"c","sharded":"yes"}`:         `"/sharded" invalid_type must be true or false, not string`,
 		`{"channel":"c","payload_base64":7}`:      `"/payload_base64" invalid_type must be a string, not number`,
 		`{"channel":"c","payload_base64":"a"}`:    `"/payload_base64" invalid_base64 illegal base64 data at input byte 0`,
 		`{"channel":"c","payload_base64":"_-8="}`: `"/payload_base64" invalid_base64 illegal base64 data at input byte 0`,
 		`{"channel":"c","payload":"x","payload_base64":""}`:        `"/payload_base64" conflict payload and payload_base64 exclude each other`,
 		`{"chanel":"c","payload":"x"}`:                             `"/chanel" unknown_field is not known; did you mean "channel"?`,
-		`{"channel":"c","a/b~c\"":1}`:                              `"/a~1b~0c"" unknown_field is not known; known here: channel, payload, payload_base64, endpoint, wait, headers`,
+		`{"channel":"c","a/b~c\"":1}`:                              `"/a~1b~0c"" unknown_field is not known; known here: channel, payload, payload_base64, endpoint, sharded, wait, headers`,
 		`{"channel":"c","payload":"x"} {}`:                         `"" invalid_json something follows the message`,
 		`{"channel":"c","payload":"x"}x`:                           `"" invalid_json something follows the message`,
 		`{"channel":"c","payload":"x","wait":"-1s"}`:               `"/wait" invalid_duration "-1s" is not a duration from 0s to 1m0s`,
@@ -287,7 +288,7 @@ func TestPublishRefuses(t *testing.T) {
 		`{"channel":"\uDBFF","payload":""}`:                        `"" invalid_utf8 half of a surrogate pair (\ud800 to \udfff) is no text; send other bytes as payload_base64`,
 		`{"channel":"c","payload":"\u12"}`:                         `"" invalid_json invalid character '"' in \u hexadecimal character escape`,
 		`{"channel":"c","payload":"\`:                              `"" invalid_json unexpected EOF`,
-		`{"` + strings.Repeat("x", 1000) + `":1}`:                  `"/` + strings.Repeat("x", 200) + `..." unknown_field is not known; known here: channel, payload, payload_base64, endpoint, wait, headers`,
+		`{"` + strings.Repeat("x", 1000) + `":1}`:                  `"/` + strings.Repeat("x", 200) + `..." unknown_field is not known; known here: channel, payload, payload_base64, endpoint, sharded, wait, headers`,
 		strings.Repeat("[", 100_000):                               `"" invalid_json invalid character '[' exceeded max depth`,
 	} {
 		p := st.do("POST", "messages", body).refused(t, http.StatusBadRequest, "invalid_message")

@@ -52,9 +52,9 @@ type Config struct {
 	ConnectionState func(t tenants.ID, name string) ConnectionState
 	// Meter answers /metrics, for operators; nil: nobody.
 	Meter *telemetry.Meter
-	// Server finds the Redis server to publish on or to watch: by the address a client named, or, where it named none, by the channel's
-	// triggers. The channel is as the tenant wrote it, without the prefix that it has on a server that is Shared. An error is the client's.
-	Server func(tenant tenants.ID, address, channel string) (Server, error)
+	// Server finds the Redis server to publish on or to watch: by the address a client named, or, where it named none, by the target's
+	// triggers. The target is as the tenant wrote it, without the prefix that it has on a server that is Shared. An error is the client's.
+	Server func(tenant tenants.ID, address string, target tenants.Target) (Server, error)
 	// Checks are the lines of /readyz.
 	Checks func() []Check
 }
@@ -62,8 +62,10 @@ type Config struct {
 // Server is one Redis server that messages can be published on.
 type Server struct {
 	ID tenants.EndpointID
-	// Publish returns how many clients and patterns of that server the message reached, ours among them.
-	Publish func(ctx context.Context, channel string, payload []byte) (int64, error)
+	// Publish returns how many clients and patterns of that server the message reached, ours among them. The target is a channel or a sharded
+	// channel.
+	Publish func(ctx context.Context, to tenants.Target, payload []byte) (int64, error)
+	Sharded error // why it has no sharded channels; nil where it may have
 }
 
 // Build says what program this is.

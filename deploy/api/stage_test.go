@@ -125,23 +125,23 @@ func raise(t testing.TB, url string) *stage {
 
 // handler is the API. It knows the servers main and gone; the channels that begin with "gone." belong to the latter.
 func (st *stage) handler() http.Handler {
-	main := api.Server{ID: "main", Publish: func(ctx context.Context, channel string, payload []byte) (int64, error) {
+	main := api.Server{ID: "main", Sharded: errors.New("the server has no sharded channels"), Publish: func(ctx context.Context, to tenants.Target, payload []byte) (int64, error) {
 		if st.published != nil {
-			st.published(channel, payload)
+			st.published(to.Name, payload)
 			return 1, nil
 		}
-		return st.redis.Publish(ctx, channel, payload).Result()
+		return st.redis.Publish(ctx, to.Name, payload).Result()
 	}}
-	gone := api.Server{ID: "gone", Publish: func(context.Context, string, []byte) (int64, error) {
+	gone := api.Server{ID: "gone", Publish: func(context.Context, tenants.Target, []byte) (int64, error) {
 		return 0, errors.New("dial tcp 192.0.2.1:6379: connection refused")
 	}}
 	return api.Handler(api.Config{
 		Scheduler: st.scheduler, Recorder: st.recorder, Log: slog.New(slog.DiscardHandler), Build: api.Build{Version: "1.2.3", Go: "go1"},
 		Local: &tenants.Principal{Subject: "local", Operator: true},
 		Known: func(id tenants.ID) bool { return id == demo || id == "quiet" },
-		Server: func(_ tenants.ID, address, channel string) (api.Server, error) {
+		Server: func(_ tenants.ID, address string, to tenants.Target) (api.Server, error) {
 			switch {
-			case address == "" && strings.HasPrefix(channel, "gone."), address == "gone":
+			case address == "" && strings.HasPrefix(to.Name, "gone."), address == "gone":
 				return gone, nil
 			case address == "" || address == "main":
 				return main, nil

@@ -18,11 +18,14 @@ const (
 func (s *server) subscribe(c *call) error {
 	targets, address, err := readTargets(c.r)
 	if err != nil {
-		return badRequest("invalid_subscription", err.Error(), "Use ?channel=NAME or ?pattern=PATTERN, several times if needed.")
+		return badRequest("invalid_subscription", err.Error(), "Use ?channel=NAME, ?pattern=PATTERN or ?sharded=NAME, several times if needed.")
 	}
 	on, err := s.watched(c.tenant.Value.ID, address, targets)
 	if err != nil {
 		return unknownEndpoint(err)
+	}
+	if on.Sharded != nil && slices.ContainsFunc(targets, func(t tenants.Target) bool { return t.Kind == tenants.Sharded }) {
+		return noSharded(on)
 	}
 	if c.r.Method == http.MethodHead {
 		streamHeader(c.w)
@@ -51,7 +54,7 @@ func (s *server) subscribe(c *call) error {
 
 // readTargets reads what to watch, each target once, and on which server.
 func readTargets(r *http.Request) (targets []tenants.Target, address string, err error) {
-	q, err := query(r, "channel", "pattern", "endpoint")
+	q, err := query(r, "channel", "pattern", "sharded", "endpoint")
 	if err != nil {
 		return nil, "", err
 	}
@@ -64,8 +67,9 @@ func readTargets(r *http.Request) (targets []tenants.Target, address string, err
 	}
 	add(tenants.Exact, q["channel"])
 	add(tenants.Pattern, q["pattern"])
+	add(tenants.Sharded, q["sharded"])
 	if len(targets) == 0 || len(targets) > maxTargets {
-		return nil, "", fmt.Errorf("a subscription has 1 to %d channels and patterns", maxTargets)
+		return nil, "", fmt.Errorf("a subscription has 1 to %d channels, patterns and sharded channels", maxTargets)
 	}
 	for _, t := range targets {
 		if t.Name == "" || len(t.Name) > maxName {
@@ -77,12 +81,12 @@ func readTargets(r *http.Request) (targets []tenants.Target, address string, err
 
 // watched finds the one server of all targets.
 func (s *server) watched(tenant tenants.ID, address string, targets []tenants.Target) (Server, error) {
-	on, err := s.Server(tenant, address, targets[0].Name)
+	on, err := s.Server(tenant, address, targets[0])
 	if err != nil || address != "" {
 		return on, err
 	}
 	for _, t := range targets[1:] {
-		other, err := s.Server(tenant, "", t.Name)
+		other, err := s.Server(tenant, "", t)
 		if err != nil {
 			return Server{}, err
 		}

@@ -91,13 +91,13 @@ func TestSubscribeRefuses(t *testing.T) {
 		many[i] = fmt.Sprint("c", i)
 	}
 	for q, want := range map[string]string{
-		"":                                     "a subscription has 1 to 64 channels and patterns",
-		"endpoint=main":                        "a subscription has 1 to 64 channels and patterns",
-		query(many...):                         "a subscription has 1 to 64 channels and patterns",
+		"":                                     "a subscription has 1 to 64 channels, patterns and sharded channels",
+		"endpoint=main":                        "a subscription has 1 to 64 channels, patterns and sharded channels",
+		query(many...):                         "a subscription has 1 to 64 channels, patterns and sharded channels",
 		"channel=":                             "a channel has 1 to 65536 bytes, not 0",
 		"channel=c&pattern":                    "a pattern has 1 to 65536 bytes, not 0",
 		"chanel=c":                             `unknown parameter "chanel"; did you mean "channel"?`,
-		"channel=c&count=5":                    `unknown parameter "count"; known here: channel, pattern, endpoint`,
+		"channel=c&count=5":                    `unknown parameter "count"; known here: channel, pattern, sharded, endpoint`,
 		"channel=%":                            `read parameters: invalid URL escape "%"`,
 		"channel=a;b":                          "read parameters: invalid semicolon separator in query",
 		query(strings.Repeat("x", 64<<10+1)):   "a channel has 1 to 65536 bytes, not 65537",

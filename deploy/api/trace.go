@@ -30,7 +30,7 @@ func (s *server) published(trace telemetry.Trace, tenant tenants.ID, on tenants.
 	if t == nil || !trace.On() {
 		return
 	}
-	p := telemetry.TracedPublish{Tenant: tenant, Endpoint: on, Channel: clip(m.channel), Message: id, Bytes: len(m.payload), Began: began, Ended: time.Now()}
+	p := telemetry.TracedPublish{Tenant: tenant, Endpoint: on, Channel: clip(m.to.Name), Message: id, Bytes: len(m.payload), Began: began, Ended: time.Now()}
 	if err != nil {
 		p.Err = err.Error()
 	}
