@@ -23,7 +23,7 @@ type served struct {
 }
 
 // startServe runs a server with a state directory until the test ends, and returns when it is ready.
-func startServe(t *testing.T, state string, env []string, args ...string) *served {
+func startServe(t testing.TB, state string, env []string, args ...string) *served {
 	t.Helper()
 	path, err := program()
 	if err != nil {
@@ -36,7 +36,7 @@ func startServe(t *testing.T, state string, env []string, args ...string) *serve
 }
 
 // token is the first operator's.
-func (s *served) token(t *testing.T) string {
+func (s *served) token(t testing.TB) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.state, operatorTokenFile))
 	if err != nil {
@@ -46,7 +46,7 @@ func (s *served) token(t *testing.T) string {
 }
 
 // ask sends a request with a token and decodes the answer.
-func (s *served) ask(t *testing.T, method, path, token, body string) (status int, answer map[string]any) {
+func (s *served) ask(t testing.TB, method, path, token, body string) (status int, answer map[string]any) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -147,6 +147,60 @@ func TestServeReload(t *testing.T) {
 	if status, _ := s.ask(t, "GET", "/v1/whoami", s.token(t), ""); status != http.StatusOK {
 		t.Errorf("after a faulty reload: %d", status)
 	}
+}
+
+// TestServeReloadAddsRedis: a server that SIGHUP adds is offered at once to who is granted it; one that changes or goes waits for a restart.
+func TestServeReloadAddsRedis(t *testing.T) {
+	redis, second, dir := redistest.Start(t), redistest.Start(t), t.TempDir()
+	file := filepath.Join(dir, "tenloom.toml")
+	write := func(more string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte("[redis.default]\nurl = \""+redis.URL+"\"\n"+more), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("")
+	s := startServe(t, filepath.Join(dir, "state"), nil, "-c", file)
+	operator := s.operator(t)
+	acme := s.join(t, operator, "acme")
+	app := echoOn(t, "second")
+	acme.does(app, `offers no Redis at second`, exitDeploy, "deploy")
+	write("[redis.second]\nurl = \"" + second.URL + "\"\n")
+	s.signal(t, syscall.SIGHUP)
+	s.awaitLog(t, `"changed":"redis.second.url","after_restart":""`)
+	acme.does(app, `does not grant the Redis`, exitDeploy, "deploy")
+	_, policy := s.ask(t, "GET", "/v1/tenants/acme/policy", s.token(t), "")
+	policy["grants"].(map[string]any)["endpoints"] = []string{"default", "second"}
+	text, err := json.Marshal(policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequest("PUT", s.api+"/v1/tenants/acme/policy", strings.NewReader(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+s.token(t))
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("If-Match", "*")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp, err)
+	}
+	resp.Body.Close()
+	acme.does(app, `Live`, 0, "deploy")
+	out := second.Client().Subscribe(t.Context(), "acme:echo.out")
+	defer out.Close()
+	if _, err := out.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	acme.does(app, `ok\s+acme/c-echo`, 0, "publish", "echo", "hello", "--wait", "30s")
+	if m, err := out.ReceiveMessage(t.Context()); err != nil || m.Payload != "hello" {
+		t.Error(m, err)
+	}
+	write("")
+	s.signal(t, syscall.SIGHUP)
+	s.awaitLog(t, `"changed":"","after_restart":"redis.second.url"`)
+	acme.does(app, `ok\s+acme/c-echo`, 0, "publish", "echo", "hello", "--wait", "30s")
 }
 
 // TestServeNotifies: systemd hears of each stage, and signs of life.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -213,7 +214,11 @@ func (s *serving) reload() {
 		s.log.Error("the configuration was not read again; the old one stays", "error", err)
 		return
 	}
-	changed, later := s.compare(next)
+	fresh, err := s.servers.open(next, s.vault)
+	if err != nil {
+		s.log.Error("a Redis server was not added", "error", err)
+	}
+	changed, later := s.compare(next, fresh)
 	s.config = next
 	s.level.Set(next.level())
 	s.log.Info("the configuration was read again", "changed", strings.Join(changed, ", "), "after_restart", strings.Join(later, ", "))
@@ -228,8 +233,9 @@ func (s *serving) renew(next *configuration) error {
 	return s.cert.read(cert, key)
 }
 
-// compare tells which settings are different now: those that are in force from now on, and those that wait for a restart.
-func (s *serving) compare(next *configuration) (changed, later []string) {
+// compare tells which settings are different now: those that are in force from now on, such as those of fresh Redis servers, and those that wait for
+// a restart.
+func (s *serving) compare(next *configuration, fresh []string) (changed, later []string) {
 	seen := map[string]bool{}
 	for _, g := range append(s.config.ordered(), next.ordered()...) {
 		if seen[g.key] || s.config.text(g.key) == next.text(g.key) {
@@ -237,7 +243,9 @@ func (s *serving) compare(next *configuration) (changed, later []string) {
 		}
 		seen[g.key] = true
 		tlsBegins := strings.HasPrefix(g.key, "tls.") && (s.cert == nil || next.text("tls.cert") == "")
-		if g.later || tlsBegins {
+		parts := strings.Split(g.key, ".")
+		added := parts[0] == "redis" && len(parts) == 3 && slices.Contains(fresh, parts[1])
+		if (g.later && !added) || tlsBegins {
 			later = append(later, g.key)
 		} else {
 			changed = append(changed, g.key)
