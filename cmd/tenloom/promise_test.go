@@ -90,6 +90,13 @@ var promises = []promise{
 	{"vault.get", "us", false, 2, vaultGet},
 	{"vault.rotate", "messages", false, 0, vaultRotate},
 	{"vault.revoke", "s", false, 1.0, vaultRevoke},
+	{"serve.deploy2mb", "s", false, 1.0, deploy2MB},
+	{"serve.deploy1000", "s", false, 60, aThousand(0)},
+	{"serve.restart1000", "s", false, 10, aThousand(1)},
+	{"serve.switch.lost", "messages", false, 0, switching(0)},
+	{"serve.switch.twice", "messages", false, 0, switching(1)},
+	{"serve.switch.p99", "ms", false, 20, switching(2)},
+	{"serve.api", "ms", false, 50, apiTail},
 	{"up.cold", "s", false, 120, upCold},
 }
 
