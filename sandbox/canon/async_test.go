@@ -143,7 +143,8 @@ func TestBlocking(t *testing.T) {
 		inst.WaitableJoin(uint32(s[0]>>4), set)
 		r.note("poll %d", inst.WaitableSetPoll(&g.memory, false, set, 32))
 		complete(pendingLater)
-		r.note("wait %d: %d is %d", inst.WaitableSetWait(ctx, &g.memory, false, set, 32), g.b[32], g.b[36])
+		event := inst.WaitableSetWait(ctx, &g.memory, false, set, 32)
+		r.note("wait %d: %d is %d", event, g.b[32], g.b[36])
 		r.answer(0, 7)
 	}
 	got, err := r.lift(0, r.typed(true, types.Primitive(types.U32)), body, nil).CallValues(ctx)
