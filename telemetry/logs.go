@@ -35,11 +35,9 @@ type Line struct {
 	Component tenants.ComponentID
 	Version   tenants.VersionID    // whose handler printed it; "" where that is not known
 	Invoked   tenants.InvocationID // during which it was printed; zero where during none
+	Trace     Trace                // of that
 	Stream    Stream
 	Text      []byte // valid during the call alone
-
-	Invocation string // that printed it; "" for none, or where nobody knows
-	Trace      Trace  // of that
 }
 
 // Folder writes each component's output to <component>_stdout.txt and <component>_stderr.txt in one directory, as Spin does in .spin/logs.

@@ -53,6 +53,9 @@ func TestCounts(t *testing.T) {
 	if c.Received != 7 || c.Ended() != 6 || c.Queued != 1 || c.InFlight != 0 || c.Ran != 3*time.Second || c.Gaps != 1 || c.Fuel != 1<<40+1001 || c.Held != 0.131072+4.294967296 {
 		t.Errorf("%+v", c)
 	}
+	if u := account.Apps()["shop"]; len(account.Apps()) != 1 || u.Invocations != 2 || u.Seconds != 3 || u.Fuel != c.Fuel || u.Held != c.Held {
+		t.Errorf("of the app: %+v", u)
+	}
 	outcomes := map[string]int64{"handled": 2, "failed": 1, "timed_out": 0, "throttled": 1, "dropped": 2, "expired": 0, "dead_lettered": 0}
 	if !maps.Equal(c.Outcomes, outcomes) {
 		t.Errorf("outcomes %v, want %v", c.Outcomes, outcomes)

@@ -17,6 +17,7 @@ type Kept struct {
 	Component tenants.ComponentID `json:"component"`
 	Version   tenants.VersionID   `json:"version,omitempty"`
 	Invoked   string              `json:"invocation,omitempty"` // id of the invocation that printed it
+	Trace     string              `json:"trace_id,omitempty"`   // that it belongs to
 	Stream    string              `json:"stream"`               // stdout or stderr
 	Level     Level               `json:"level"`                // as the line says it, else by its stream
 	Text      string              `json:"text"`                 // what is no UTF-8 is replaced
@@ -92,6 +93,9 @@ func (t *Tail) Write(l Line) {
 		Text: strings.ToValidUTF8(string(text), "\uFFFD")}
 	if l.Invoked != (tenants.InvocationID{}) {
 		k.Invoked = l.Invoked.String()
+	}
+	if l.Trace.On() {
+		k.Trace = l.Trace.ID.String()
 	}
 	one := t.of(l.Tenant)
 	one.mu.Lock()

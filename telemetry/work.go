@@ -159,6 +159,17 @@ func (u *Used) Plus(o Used) {
 	u.Calls += o.Calls
 }
 
+// Apps reads what each application's invocations came to since the process began.
+func (a *Account) Apps() map[tenants.AppName]Used {
+	all := map[tenants.AppName]Used{}
+	if w := a.work.Load(); w != nil {
+		for app, u := range *w.used.Load() {
+			all[app] = u.read()
+		}
+	}
+	return all
+}
+
 // total sums up all applications.
 func (w *work) total() (sum Used) {
 	for _, u := range *w.used.Load() {

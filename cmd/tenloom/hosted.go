@@ -112,6 +112,7 @@ func openHosted(ctx context.Context, c *configuration, log *slog.Logger) (_ *hos
 		return nil, err
 	}
 	h.add(plainly(h.vault.close))
+	h.meter.Add(h.vault.observe)
 	blocked, err := outbound.ParseNetworks(c.list("outbound.blocked"))
 	if err != nil {
 		return nil, err

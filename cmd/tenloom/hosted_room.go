@@ -158,6 +158,7 @@ func (h *hosted) line(l telemetry.Line) {
 	r := h.room(l.Tenant)
 	if r.quota.Take(tenants.LogMeter, len(l.Text)+1, l.At).OK {
 		h.tail.Write(l)
+		h.exports.Line(l)
 		return
 	}
 	r.mu.Lock()

@@ -85,7 +85,7 @@ func (h *hosted) load(ctx context.Context, u *deploy.Unit, resolver *secrets.Res
 			}
 			line := telemetry.Line{At: time.Now(), Tenant: tenant, App: app, Component: id, Version: version, Stream: l.Stream, Text: l.Text}
 			if names, ok := l.Attributes.(*ownedNames); ok {
-				line.Invoked = names.Invocation
+				line.Invoked, line.Trace = names.Invocation, names.Trace
 			}
 			h.line(line)
 		},

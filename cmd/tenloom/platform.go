@@ -207,7 +207,11 @@ func (p *platform) load(ctx context.Context, unit *deploy.Unit) error {
 			if l.Platform {
 				l.Text = []byte(advice(string(l.Text), u.Component.ID))
 			}
-			p.line(u, l.Stream, l.Text)
+			line := telemetry.Line{At: time.Now(), Tenant: u.Tenant, App: u.App, Component: u.Component.ID, Version: u.Version, Stream: l.Stream, Text: l.Text}
+			if names, ok := l.Attributes.(*ownedNames); ok {
+				line.Invoked, line.Trace = names.Invocation, names.Trace
+			}
+			p.write(line)
 		},
 	})
 	unit.Isolation, unit.Why = bound.Isolation()
@@ -221,9 +225,14 @@ func (p *platform) load(ctx context.Context, unit *deploy.Unit) error {
 }
 
 func (p *platform) line(u deploy.Unit, stream telemetry.Stream, text []byte) {
+	p.write(telemetry.Line{At: time.Now(), Tenant: u.Tenant, App: u.App, Component: u.Component.ID, Stream: stream, Text: text})
+}
+
+func (p *platform) write(l telemetry.Line) {
 	if p.folder != nil {
-		p.folder.Write(telemetry.Line{At: time.Now(), Tenant: u.Tenant, App: u.App, Component: u.Component.ID, Stream: stream, Text: text})
+		p.folder.Write(l)
 	}
+	p.exports.Line(l)
 }
 
 // gap tells each component in its own log when messages for it may have been lost.

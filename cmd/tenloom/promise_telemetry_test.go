@@ -3,11 +3,19 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
 	"github.com/tenloom/tenloom/telemetry"
+	"github.com/tenloom/tenloom/telemetry/otlp"
+	"github.com/tenloom/tenloom/telemetry/otlp/otlptest"
 	"github.com/tenloom/tenloom/tenants"
 )
 
@@ -113,5 +121,89 @@ func metricsTime(b *testing.B) float64 {
 	return median(b, 5, func() float64 {
 		_, took := scrape(m)
 		return float64(took.Microseconds()) / 1000
+	})
+}
+
+// otelOn is the processor time of everything that is done for the trace of a message with all stages, until a collector has it, over that of one
+// bare sampled span of OpenTelemetry's SDK with its batch exporter, to the same collector over HTTP and in the same run. The collector takes bytes and
+// answers, so that the time of its own is small in both.
+func otelOn(b *testing.B) float64 {
+	const messages, round = 20_000, 500 // within the queues, so that nothing is lost
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
+	defer collector.Close()
+	b.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	b.Setenv("OTEL_METRICS_EXPORTER", "none")
+	b.Setenv("OTEL_LOGS_EXPORTER", "none")
+	r := telemetry.New(history)
+	exports, err := otlp.Open(background, otlp.Config{Recorder: r, Meter: telemetry.NewMeter(r, 0)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer exports.Shutdown(background)
+	exporter, err := otlptracehttp.New(background)
+	if err != nil {
+		b.Fatal(err)
+	}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter))
+	defer provider.Shutdown(background)
+	tracer := provider.Tracer("bare")
+	a := newAccounted(r)
+	all := func(one func(), flush func(context.Context) error) time.Duration {
+		began := processTime()
+		for range messages / round {
+			for range round {
+				one()
+			}
+			if err := flush(background); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return processTime() - began
+	}
+	return median(b, 5, func() float64 {
+		bare := all(func() { _, s := tracer.Start(background, "process orders"); s.End() }, provider.ForceFlush)
+		ours := all(func() { a.message(time.Now()) }, exports.Flush)
+		if _, lost, _ := r.Tracer().Counts(); lost > 0 {
+			b.Fatalf("%d spans were lost", lost)
+		}
+		b.Logf("bare %v, ours %v for each", bare/messages, ours/messages)
+		return float64(ours) / float64(bare)
+	})
+}
+
+// otelAway is the 99th percentile of what accounts and traces of a message take while its collector hangs and every queue is full, over the same
+// with a collector that takes all. 200,000 messages come in bursts of 100; a burst's time is what is compared, since a clock costs as much as a message.
+func otelAway(b *testing.B) float64 {
+	tail := func(address string) float64 {
+		b.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+address)
+		b.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+		b.Setenv("OTEL_METRICS_EXPORTER", "none")
+		b.Setenv("OTEL_LOGS_EXPORTER", "none")
+		r := telemetry.New(history)
+		exports, err := otlp.Open(background, otlp.Config{Recorder: r, Meter: telemetry.NewMeter(r, 0)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		a := newAccounted(r)
+		var took []time.Duration
+		for range 2000 {
+			began := time.Now()
+			for range 100 {
+				a.message(began)
+			}
+			took = append(took, time.Since(began))
+		}
+		over, cancel := context.WithTimeout(background, 100*time.Millisecond)
+		defer cancel()
+		exports.Shutdown(over)
+		sent, lost, _ := r.Tracer().Counts()
+		b.Logf("%s: %d spans sent, %d lost", address, sent, lost)
+		slices.Sort(took)
+		return float64(took[len(took)*99/100])
+	}
+	collector, hole := otlptest.Start(b), otlptest.BlackHole(b)
+	return median(b, 5, func() float64 {
+		there := tail(collector.GRPC)
+		return tail(hole) / there
 	})
 }

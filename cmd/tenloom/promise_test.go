@@ -85,6 +85,8 @@ var promises = []promise{
 	{"otel.off", "ns", false, 300, otelRecord(nil)},
 	{"otel.allocs", "allocs", false, 0, otelAllocs},
 	{"otel.sampled", "ns", false, 500, otelRecord(&telemetry.Sampler{Ratio: 0.01})},
+	{"otel.on", "x", false, 6, otelOn},
+	{"otel.away", "x", false, 1.1, otelAway},
 	{"metrics.size10k", "MB", false, 5, metricsSize},
 	{"metrics.time10k", "ms", false, 200, metricsTime},
 	{"vault.get", "us", false, 2, vaultGet},

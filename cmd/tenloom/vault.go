@@ -10,6 +10,7 @@ import (
 
 	"github.com/tenloom/tenloom/secrets"
 	"github.com/tenloom/tenloom/secrets/vault"
+	"github.com/tenloom/tenloom/telemetry"
 	"github.com/tenloom/tenloom/tenants"
 	"github.com/tenloom/tenloom/tenants/endpoint"
 )
@@ -160,6 +161,17 @@ func (p *vaultPart) credential(id tenants.EndpointID, options *endpoint.Options,
 	}
 	p.credentials[id] = k
 	return secured, nil
+}
+
+// observe is a telemetry.Source.
+func (p *vaultPart) observe(add func(telemetry.Family)) {
+	if p == nil {
+		return
+	}
+	state := p.client.State()
+	add(telemetry.GaugeOf("tenloom.vault.leases", "{lease}", "Credentials that Vault has lent and that are renewed.", float64(len(state.Credentials))))
+	add(telemetry.GaugeOf("tenloom.vault.secrets", "{secret}", "Secrets of Vault that are remembered.", float64(state.Secrets)))
+	add(telemetry.CounterOf("tenloom.vault.requests", "{request}", "Requests to Vault.", float64(state.Requests)))
 }
 
 // condition tells how the credential of a Redis server stands, "" where it has none.

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/tenloom/tenloom/scheduler"
+	"github.com/tenloom/tenloom/telemetry"
 	"github.com/tenloom/tenloom/tenants"
 	"github.com/tenloom/tenloom/tenants/endpoint/redistest"
 )
@@ -418,9 +419,10 @@ func TestTriggersAndUsage(t *testing.T) {
 			OnDisk   int64 `json:"spilled_bytes"`
 			InFlight int   `json:"in_flight"`
 		}
+		Apps map[tenants.AppName]telemetry.Used
 	}
 	st.do("GET", "usage", "").decode(t, &usage)
-	if usage.Counts.Received != 1 || usage.Counts.Outcomes["handled"] != 1 || usage.Load.Queued != 0 || usage.Counts.Fuel == nil || usage.Counts.Held == nil {
+	if usage.Counts.Received != 1 || usage.Counts.Outcomes["handled"] != 1 || usage.Load.Queued != 0 || usage.Counts.Fuel == nil || usage.Counts.Held == nil || usage.Apps["app"].Invocations != 1 {
 		t.Errorf("%+v", usage)
 	}
 	for path, want := range map[string]string{"triggers": `{"data":[],`, "usage": `"received":0`} {

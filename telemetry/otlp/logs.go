@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tenloom/tenloom/telemetry"
+	"github.com/tenloom/tenloom/tenants"
 )
 
 // lines is the SDK's way out for log records: a bounded batch that counts what it loses.
@@ -59,8 +60,8 @@ func (e *Exports) Line(l telemetry.Line) {
 	r.SetBody(attribute.StringValue(telemetry.Text(l.Text)))
 	r.AddAttributes(attribute.String("tenloom.tenant", string(l.Tenant)), attribute.String("tenloom.app", string(l.App)),
 		attribute.String("tenloom.component", string(l.Component)), attribute.String("log.iostream", l.Stream.String()))
-	if l.Invocation != "" {
-		r.AddAttributes(attribute.String("faas.invocation_id", l.Invocation))
+	if l.Invoked != (tenants.InvocationID{}) {
+		r.AddAttributes(attribute.String("faas.invocation_id", l.Invoked.String()), attribute.String("faas.version", string(l.Version)))
 	}
 	ctx := context.Background()
 	if l.Trace.On() {

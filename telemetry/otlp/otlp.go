@@ -177,9 +177,9 @@ func (e *Exports) openTraces(ctx context.Context, c Config, s settings, who *res
 		Batch: telemetry.BatchConfig[*telemetry.Traced]{
 			Queue: s.spans.queue, Most: s.spans.most, Delay: s.spans.delay, Timeout: s.spans.timeout, Failed: complain,
 			Send: func(ctx context.Context, batch []*telemetry.Traced) error {
-				all := make([]*pb.Span, 0, 5*len(batch))
+				m, all := &maker{}, make([]*pb.Span, 0, 5*len(batch))
 				for _, t := range batch {
-					all = spans(all, t)
+					all = m.add(all, t)
 				}
 				return client.UploadTraces(ctx, []*pb.ResourceSpans{{Resource: from, ScopeSpans: []*pb.ScopeSpans{{Scope: by, Spans: all}}}})
 			},
@@ -191,7 +191,7 @@ func (e *Exports) openTraces(ctx context.Context, c Config, s settings, who *res
 
 // resourceOf is a resource as the wire has it.
 func resourceOf(who *resource.Resource) *resourcepb.Resource {
-	var a attributes
+	a := (&maker{}).attributes(16)
 	for _, kv := range who.Attributes() {
 		if kv.Value.Type() == attribute.INT64 {
 			a.number(string(kv.Key), kv.Value.AsInt64())
@@ -199,7 +199,7 @@ func resourceOf(who *resource.Resource) *resourcepb.Resource {
 			a.text(string(kv.Key), kv.Value.String())
 		}
 	}
-	return &resourcepb.Resource{Attributes: a}
+	return &resourcepb.Resource{Attributes: a.all}
 }
 
 func (e *Exports) openMetrics(ctx context.Context, c Config, s settings, who *resource.Resource, scope instrumentation.Scope) error {

@@ -72,7 +72,7 @@ func TestExports(t *testing.T) {
 			h := open(t)
 			rec := h.deliver()
 			slog.New(h.Handler()).Warn("the server says", "tenant", "acme")
-			h.Line(telemetry.Line{At: began, Tenant: "acme", App: "shop", Component: "mailer", Stream: telemetry.Stdout, Text: []byte("hello\xff"), Invocation: rec.Invocation.String(), Trace: rec.Trace})
+			h.Line(telemetry.Line{At: began, Tenant: "acme", App: "shop", Component: "mailer", Stream: telemetry.Stdout, Text: []byte("hello\xff"), Invoked: rec.Invocation, Trace: rec.Trace})
 			h.Gap(telemetry.TracedGap{Tenant: "acme", Since: began, Until: began.Add(time.Second), Targets: 3, Cause: "EOF"})
 			if err := h.Shutdown(t.Context()); err != nil {
 				t.Fatal(err)
