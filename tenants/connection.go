@@ -14,8 +14,17 @@ type Connection struct {
 	Address string    `json:"address"`      // as tenants/endpoint reads it, without user and password; at most 2 KiB
 	CA      string    `json:"ca,omitempty"` // authorities to hold the server's certificate against, PEM, at most 32 KiB; "" means those of the system
 	Login   Sealed    `json:"-"`            // the sealed address with user and password; empty where none is needed
+	Tuning  *Tuning   `json:"tuning,omitempty"` // what a component file says beside; nil for nothing
+	Keys    Sealed    `json:"-"`                // the sealed LoginKeys as JSON; empty where there are none
 	Changed time.Time `json:"changed"`
 	By      string    `json:"changed_by"`
+}
+
+// LoginKeys are the secrets of a Connection that are not its user and password.
+type LoginKeys struct {
+	SentinelUser     string `json:"sentinel_user,omitempty"`
+	SentinelPassword string `json:"sentinel_password,omitempty"`
+	ClientKey        string `json:"client_key,omitempty"` // of the Tuning's Certificate, PEM
 }
 
 var connectionSchemes = []string{"redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
@@ -41,5 +50,9 @@ func (n Connection) Check() error {
 	}
 	c.count("/ca", len(n.CA), 32<<10, "bytes")
 	c.count("/login", len(n.Login), 16<<10, "bytes")
+	c.count("/keys", len(n.Keys), 48<<10, "bytes")
+	if n.Tuning != nil {
+		n.Tuning.check(&c)
+	}
 	return c.err()
 }

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ const (
 
 // Client is a pooled client for commands; it connects at its first command, and the caller closes it. dial connects to an address (nil
 // means the Config's dialer), Sentinels' included; TLS is done on top of what it returns. A command takes at most CommandTimeout on the wire and
-// ends earlier with its context's deadline. At most PoolSize sockets are open, for each node of a cluster; idle ones are closed after 5 minutes.
+// ends earlier with its context's deadline. At most PoolSize sockets are open, for each node of a cluster; idle ones are closed after IdleTimeout.
 //
 // A command is sent once: a PUBLISH or INCR repeated after a lost reply would count twice. Only connecting, which precedes the command, is
 // tried a second time, and what a cluster refused to execute (MOVED, ASK, TRYAGAIN, CLUSTERDOWN) is sent to the right node, 3 times at most.
@@ -61,11 +62,19 @@ func (o *Options) client(dial dialFunc) redis.UniversalClient {
 		options.Dialer = o.dialer(dial, o.config.Addresses[0])
 	} else {
 		m := &master{o: o, connect: dial, sockets: map[*toMaster]struct{}{}}
-		options.Dialer, options.OnConnect, options.ConnMaxLifetime = m.dial, isMaster, masterLifetime
+		options.Dialer, options.OnConnect, options.ConnMaxLifetime = m.dial, isMaster, shorter(options.ConnMaxLifetime, masterLifetime)
 	}
 	c := redis.NewClient(options)
 	c.AddHook(explain)
 	return c
+}
+
+// shorter is the shorter of two lifetimes, of which 0 has no end.
+func shorter(a, b time.Duration) time.Duration {
+	if a == 0 {
+		return b
+	}
+	return min(a, b)
 }
 
 func (o *Options) clientOptions(e *explainer) *redis.Options {
@@ -73,8 +82,9 @@ func (o *Options) clientOptions(e *explainer) *redis.Options {
 	return &redis.Options{
 		Protocol: o.speaks(), DB: c.DB, CredentialsProviderContext: o.ask(&e.last),
 		DialTimeout: c.DialTimeout, DialerRetries: 2, DialerRetryTimeout: 50 * time.Millisecond, MaxRetries: -1,
-		ReadTimeout: c.CommandTimeout, WriteTimeout: c.CommandTimeout, PoolTimeout: c.CommandTimeout, ContextTimeoutEnabled: true,
-		PoolSize: c.PoolSize, MaxActiveConns: c.PoolSize, PipelinePoolSize: -1, ConnMaxIdleTime: idleTimeout,
+		ReadTimeout: cmp.Or(c.ReadTimeout, c.CommandTimeout), WriteTimeout: cmp.Or(c.WriteTimeout, c.CommandTimeout),
+		PoolTimeout: cmp.Or(c.PoolTimeout, c.CommandTimeout), ContextTimeoutEnabled: true,
+		PoolSize: c.PoolSize, MaxActiveConns: c.PoolSize, PipelinePoolSize: -1, ConnMaxIdleTime: c.IdleTimeout, ConnMaxLifetime: c.MaxAge, MinIdleConns: c.MinIdle,
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
@@ -102,7 +112,7 @@ func (o *Options) clusterOptions(connect dialFunc, e *explainer) *redis.ClusterO
 		},
 		DialTimeout: one.DialTimeout, DialerRetries: one.DialerRetries, DialerRetryTimeout: one.DialerRetryTimeout, MaxRedirects: 3,
 		ReadTimeout: one.ReadTimeout, WriteTimeout: one.WriteTimeout, PoolTimeout: one.PoolTimeout, ContextTimeoutEnabled: true,
-		PoolSize: one.PoolSize, MaxActiveConns: one.MaxActiveConns, PipelinePoolSize: -1, ConnMaxIdleTime: idleTimeout,
+		PoolSize: one.PoolSize, MaxActiveConns: one.MaxActiveConns, PipelinePoolSize: -1, ConnMaxIdleTime: one.ConnMaxIdleTime, ConnMaxLifetime: one.ConnMaxLifetime, MinIdleConns: one.MinIdleConns,
 		DisableIdentity: true, DisableRoutingPolicies: true, MaintNotificationsConfig: one.MaintNotificationsConfig,
 	}
 }

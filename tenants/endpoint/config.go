@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -54,6 +55,12 @@ type Config struct {
 
 	DialTimeout    time.Duration // one attempt to connect, TLS and log-in each; default 5 s, at most 5 min
 	CommandTimeout time.Duration // one command of a Client on the wire; default 5 s, at most 5 min
+	ReadTimeout    time.Duration // of a Client's answers, in the place of CommandTimeout; 0 means that one, at most 5 min
+	WriteTimeout   time.Duration // of a Client's commands, likewise
+	PoolTimeout    time.Duration // waiting for a socket, likewise
+	IdleTimeout    time.Duration // after which a Client's unused sockets are closed; default 5 min, negative never
+	MaxAge         time.Duration // after which a Client's sockets are replaced; 0 never. Behind Sentinels it is at most a minute
+	MinIdle        int           // sockets that a Client keeps open, for each node of a cluster; at most PoolSize
 	ClientName     string        // what CLIENT LIST shows; default "tenloom"
 	PoolSize       int           // sockets of a Client, for each node of a cluster; default 16, at most 1000
 }
@@ -264,19 +271,26 @@ func (o *Options) limits(faults *Faults) {
 	for _, t := range []struct {
 		name  string
 		value *time.Duration
-	}{{"DialTimeout", &c.DialTimeout}, {"CommandTimeout", &c.CommandTimeout}} {
+	}{{"DialTimeout", &c.DialTimeout}, {"CommandTimeout", &c.CommandTimeout}, {"ReadTimeout", &c.ReadTimeout}, {"WriteTimeout", &c.WriteTimeout}, {"PoolTimeout", &c.PoolTimeout}} {
 		if *t.value < 0 || *t.value > maxTimeout {
 			faults.add(t.name, fmt.Sprintf("%v is not between 0 and %v", *t.value, maxTimeout), "leave it out for 5s")
 		}
-		if *t.value == 0 {
-			*t.value = 5 * time.Second
-		}
+	}
+	c.DialTimeout, c.CommandTimeout = cmp.Or(c.DialTimeout, 5*time.Second), cmp.Or(c.CommandTimeout, 5*time.Second)
+	if c.IdleTimeout == 0 {
+		c.IdleTimeout = idleTimeout
+	}
+	if c.MaxAge < 0 {
+		faults.add("MaxAge", "a socket's age is not negative", "leave it out for no end")
 	}
 	if c.PoolSize < 0 || c.PoolSize > maxPool {
 		faults.add("PoolSize", fmt.Sprintf("%d is not between 0 and %d", c.PoolSize, maxPool), "leave it out for 16")
 	}
 	if c.PoolSize == 0 {
 		c.PoolSize = 16
+	}
+	if c.MinIdle < 0 || c.MinIdle > c.PoolSize {
+		faults.add("MinIdle", fmt.Sprintf("%d is not between 0 and the pool's size, %d", c.MinIdle, c.PoolSize), "leave it out for 0")
 	}
 	if c.ClientName == "" {
 		c.ClientName = "tenloom"

@@ -10,12 +10,13 @@ import (
 // connectionRecord is a connection with what does not go out as JSON.
 type connectionRecord struct {
 	tenants.Connection
-	Login []byte `json:"login,omitempty"` // stands before the embedded one
+	Login []byte `json:"login,omitempty"` // stands before the embedded one, and so does Keys
+	Keys  []byte `json:"keys,omitempty"`
 }
 
 func fromConnection(r Record[connectionRecord]) Record[tenants.Connection] {
 	n := r.Value.Connection
-	n.Login = r.Value.Login
+	n.Login, n.Keys = r.Value.Login, r.Value.Keys
 	return Record[tenants.Connection]{n, r.Revision}
 }
 
@@ -62,7 +63,7 @@ func (tx *Tx) PutConnection(ctx context.Context, n tenants.Connection) error {
 			return err
 		}
 	}
-	return tx.put(keyConnection(n.Tenant, n.Name), connectionRecord{n, n.Login})
+	return tx.put(keyConnection(n.Tenant, n.Name), connectionRecord{n, n.Login, n.Keys})
 }
 
 // DeleteConnection removes a connection. Whether triggers use it is for the caller to know.
