@@ -14,8 +14,9 @@ import (
 
 // Bounds of trying connections.
 const (
-	testTimeout = 10 * time.Second
-	maxTesting  = 32 // at once
+	testTimeout  = 10 * time.Second
+	maxTesting   = 32 // at once; one more is told to come again
+	maxTestingOf = 4  // of one tenant, likewise
 )
 
 // ConnectionState is how a connection stands here.
@@ -218,6 +219,10 @@ func (s *server) testConnection(c *call) error {
 		return err
 	}
 	defer s.testing.leave()
+	if err := s.testingOf.take(have.Value.Tenant); err != nil {
+		return err
+	}
+	defer s.testingOf.leave(have.Value.Tenant)
 	ctx, cancel := context.WithTimeout(c.ctx(), testTimeout)
 	defer cancel()
 	began := time.Now()

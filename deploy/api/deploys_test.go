@@ -203,6 +203,13 @@ func TestForm(t *testing.T) {
 	post(form("manifest", spin("c"), "component/m", "x", "component/m", "y")).refused(t, 400, "invalid_request")
 	post(form("manifest", strings.Repeat("#", 256<<10+1))).refused(t, 413, "too_large")
 	post(form("git", "{")).refused(t, 400, "invalid_request")
+	for _, path := range []string{"../x", "/etc/passwd", "a/../../x", "a//b", "..", ""} {
+		if p := post(form("manifest", spin("c"), "component/m", module("one"), "files/m/"+path, "x")).refused(t, 422, "invalid_version"); len(p.Errors) != 1 {
+			t.Errorf("%q: %+v", path, p)
+		}
+	}
+	squeezed, kind := form("manifest", spin("c"), "component/m", module("one"))
+	h.as("deployer", "POST", "apps/mailer/versions", squeezed, "Content-Type", kind, "Content-Encoding", "gzip").refused(t, 415, "unsupported_encoding")
 	body, kind := form("manifest", spin("c"), "component/m", strings.Repeat("x", 10_000))
 	post(body[:5000], kind).refused(t, 400, "incomplete_body")
 	post(body, "multipart/form-data").refused(t, 400, "invalid_form")

@@ -29,15 +29,16 @@ import (
 // house is the API over everything that a platform keeps, with two tenants and a token for each who.
 type house struct {
 	*stage
-	store  *store.Store
-	blobs  *artifact.Store
-	deploy *deploy.Controller
-	tail   *telemetry.Tail
-	pull   func(ctx context.Context, reference string, most int64) (oci.App, error) // may be set before the first call
-	tokens map[string]string                                                        // by who: operator, viewer, deployer, owner, app (an owner's, bound to mailer), reader (scope *.read), stranger (owner of other)
-	log    *bytes.Buffer
-	api    http.Handler
-	from   int // the last caller's address
+	store   *store.Store
+	blobs   *artifact.Store
+	deploy  *deploy.Controller
+	tail    *telemetry.Tail
+	pull    func(ctx context.Context, reference string, most int64) (oci.App, error) // may be set before the first call
+	tokens  map[string]string                                                        // by who: operator, viewer, deployer, owner, app (an owner's, bound to mailer), reader (scope *.read), stranger (owner of other)
+	log     *bytes.Buffer
+	testing chan tenants.ID // who tests a connection to a server that is slow
+	api     http.Handler
+	from    int // the last caller's address
 }
 
 const acme tenants.ID = "acme"
@@ -49,7 +50,7 @@ func build(t testing.TB, change ...func(*api.Config)) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{stage: &stage{t: t, recorder: telemetry.New(1000)}, tokens: map[string]string{}, log: &bytes.Buffer{}}
+	h := &house{stage: &stage{t: t, recorder: telemetry.New(1000)}, tokens: map[string]string{}, log: &bytes.Buffer{}, testing: make(chan tenants.ID)}
 	if h.store, err = store.Open(t.Context(), kv); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +105,12 @@ func (h *house) config() api.Config {
 		Scheduler: h.scheduler, Recorder: h.recorder, Meter: telemetry.NewMeter(h.recorder, 0), Log: slog.New(slog.NewTextHandler(h.log, nil)), Build: api.Build{Version: "1.2.3", Go: "go1"}, Store: h.store,
 		Artifacts: h.blobs, Controller: h.deploy, Tail: h.tail, Shared: func(on tenants.EndpointID) bool { return on == tenants.DefaultEndpoint },
 		Seal: func(plain []byte) (tenants.Sealed, error) { return append([]byte("sealed:"), plain...), nil },
-		TestConnection: func(_ context.Context, n tenants.Connection) (api.Found, error) {
+		TestConnection: func(ctx context.Context, n tenants.Connection) (api.Found, error) {
+			if strings.Contains(n.Address, "slow") {
+				h.testing <- n.Tenant
+				<-ctx.Done()
+				return api.Found{}, ctx.Err()
+			}
 			if strings.Contains(n.Address, "gone") {
 				return api.Found{}, fmt.Errorf("no server at %s", n.Address)
 			}

@@ -2,11 +2,13 @@ package api_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -342,4 +344,33 @@ func (h *house) follow(who, path string, header ...string) *watching {
 		h.t.Fatalf("%s: %d %v", path, resp.StatusCode, resp.Header)
 	}
 	return &watching{h.t, bufio.NewReader(resp.Body), nil}
+}
+
+// One tenant's tests of servers that do not answer leave places for those of others.
+func TestConnectionTestsAreShared(t *testing.T) {
+	h := build(t)
+	h.ok("owner", "PUT", "connections/main", `{"address":"redis://slow:1"}`)
+	h.ok("stranger", "PUT", "/v1/tenants/other/connections/main", `{"address":"redis://here:1"}`)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wait sync.WaitGroup
+	for range 4 {
+		wait.Go(func() {
+			r, err := http.NewRequestWithContext(ctx, "POST", h.URL+"/v1/tenants/acme/connections/main:test", nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			r.Header.Set("Authorization", "Bearer "+h.tokens["owner"])
+			if answer, err := http.DefaultClient.Do(r); err == nil {
+				answer.Body.Close()
+			}
+		})
+		<-h.testing
+	}
+	h.as("owner", "POST", "connections/main:test", "").refused(t, 429, "too_many_requests")
+	if r := h.ok("stranger", "POST", "/v1/tenants/other/connections/main:test", ""); r["ok"] != true {
+		t.Errorf("%v", r)
+	}
+	cancel()
+	wait.Wait()
 }

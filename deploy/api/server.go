@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tenloom/tenloom/deploy"
@@ -95,6 +96,7 @@ type server struct {
 	publishing places
 	streams    places
 	testing    places
+	testingOf  shares
 	attempts   *attempts
 	answers    answers
 	rates      rates
@@ -109,7 +111,7 @@ func newServer(c Config) *server {
 		remembered = newKept(c.Store, c.Log)
 	}
 	return &server{
-		Config: c, publishing: make(places, maxPublishing), streams: make(places, maxStreams), testing: make(places, maxTesting),
+		Config: c, publishing: make(places, maxPublishing), streams: make(places, maxStreams), testing: make(places, maxTesting), testingOf: shares{most: maxTestingOf, taken: map[tenants.ID]int{}},
 		attempts: newAttempts(), answers: remembered, rates: rates{quota: map[tenants.ID]*tenants.Quota{}},
 		sessions: sessions{open: map[tenants.TokenID]map[*call]context.CancelCauseFunc{}},
 		uploads:  make(places, maxUploads), epoch: strconv.FormatInt(time.Now().UnixMilli(), 36),
@@ -241,6 +243,31 @@ func (p places) take() error {
 }
 
 func (p places) leave() { <-p }
+
+// shares are places of which no tenant has more than most.
+type shares struct {
+	most  int
+	mu    sync.Mutex
+	taken map[tenants.ID]int // without those who have none
+}
+
+func (s *shares) take(t tenants.ID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken[t] == s.most {
+		return tooMany()
+	}
+	s.taken[t]++
+	return nil
+}
+
+func (s *shares) leave(t tenants.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken[t]--; s.taken[t] == 0 {
+		delete(s.taken, t)
+	}
+}
 
 func tooMany() *problem {
 	return &problem{Status: http.StatusTooManyRequests, Code: "too_many_requests", Title: "Too many requests at once", RetryAfter: 1,
