@@ -88,6 +88,9 @@ func (c *Call) Context() context.Context { return c.side.ctx }
 // Store is what the caller belongs to.
 func (c *Call) Store() *Store { return c.store }
 
+// Async tells whether the caller goes on while the call is under way, so that Defer gains it something.
+func (c *Call) Async() bool { return c.lower.Options.Async }
+
 func (s *Store) call() *Call {
 	if n := len(s.calls); n > 0 {
 		c := s.calls[n-1]

@@ -12,13 +12,18 @@ import (
 	"github.com/tetratelabs/wazero/sys"
 )
 
-// guest is the module that called, for the length of one host function: its memory and its allocator. Nothing of the memory is held
-// across alloc, because the allocator may grow it, which moves it.
-type guest struct {
+// caller is whoever called a host function, for its length: what the operations behind the functions know of it, whatever its form.
+type caller struct {
 	call *Call
 	ctx  context.Context // of the call under way; nil between calls
 	name string          // module#name of the function under way, for Traps
-	busy bool            // a host function or the allocator runs; stays true after a Trap, since the Call is over then
+}
+
+// guest is a core module that called, for the length of one host function: its memory and its allocator. Nothing of the memory is held
+// across alloc, because the allocator may grow it, which moves it.
+type guest struct {
+	caller
+	busy bool // a host function or the allocator runs; stays true after a Trap, since the Call is over then
 
 	module  api.Module
 	memory  api.Memory
@@ -28,12 +33,12 @@ type guest struct {
 }
 
 // trap ends the invocation because of the guest's mistake.
-func (g *guest) trap(format string, args ...any) {
+func (g *caller) trap(format string, args ...any) {
 	panic(&Trap{Func: g.name, Why: fmt.Sprintf(format, args...)})
 }
 
 // ended unwinds the guest where err is not the guest's concern because the invocation's own time is over.
-func (g *guest) ended() {
+func (g *caller) ended() {
 	if g.ctx.Err() != nil {
 		panic(fmt.Errorf("%s: %w", g.name, context.Cause(g.ctx)))
 	}

@@ -13,6 +13,7 @@ type Call struct {
 	limits     Limits
 	guest      guest
 	handles    handles
+	loose      *loose // nil until a component's call is deferred
 	reply      []byte // reused by Redis commands; at most keepReply bytes are kept between them
 	wait       func(begins bool)
 
@@ -54,6 +55,10 @@ func (c *Call) Used() bool { return c.calls > 0 }
 
 // Close gives back what the guest left open. The instance must not run with this Call before the next Begin. Close is idempotent.
 func (c *Call) Close() {
+	if c.loose != nil {
+		c.loose.end()
+		c.loose = nil
+	}
 	if c.handles.last == 0 { // it was given none
 		return
 	}
@@ -163,17 +168,9 @@ func (g *guest) hold(h handle, limit int) uint32 {
 }
 
 // sends counts what the guest hands out, and receives what it is answered, which the platform's memory and network have carried by then.
-func (g *guest) sends(n int) {
-	if g.call.sent += int64(n); g.call.sent > g.call.limits.BytesOut {
-		panic(&Exceeded{BytesOut, g.call.limits.BytesOut, g.name})
-	}
-}
+func (g *caller) sends(n int) { g.call.Sends(g.name, n) }
 
-func (g *guest) receives(n int) {
-	if g.call.received += int64(n); g.call.received > g.call.limits.BytesIn {
-		panic(&Exceeded{BytesIn, g.call.limits.BytesIn, g.name})
-	}
-}
+func (g *caller) receives(n int) { g.call.Receives(g.name, n) }
 
 // handle returns what the guest's handle stands for; a handle that it does not hold is a Trap.
 func (g *guest) handle(n uint32, k kind) handle {
@@ -198,9 +195,7 @@ func (c *Call) enter(ctx context.Context, m api.Module, name string) *guest {
 		panic(&Trap{Func: name, Why: "called from within the guest's allocator"})
 	}
 	g.busy, g.ctx, g.name = true, ctx, name
-	if c.calls++; c.calls > c.limits.HostCalls {
-		panic(&Exceeded{HostCalls, c.limits.HostCalls, name})
-	}
+	c.Calls(name)
 	if err := g.bind(m); err != nil {
 		panic(err)
 	}

@@ -76,6 +76,20 @@ func TestVariables(t *testing.T) {
 			ask("w-config", tt.name, tt.wasi)
 		}
 	}
+	for _, f := range forms {
+		for _, tt := range tests {
+			want := tt.v1
+			if f.v2 {
+				want = tt.v2
+			}
+			if got := f.says(t, h, a, "config", tt.name); got != want {
+				t.Errorf("%s config %s: got %s; want %s", f.name, tt.name, got, want)
+			}
+			if got := f.says(t, h, a, "w-config", tt.name); got != tt.wasi {
+				t.Errorf("%s w-config %s: got %s; want %s", f.name, tt.name, got, tt.wasi)
+			}
+		}
+	}
 	r := newRig(t, version)
 	if got, want := r.says(h, "w-config-all"), `ok greeting,h\xc3\xa9llo,tenloom_other,from the manifest`; got != want {
 		t.Errorf("get-all: got %s, want %s", got, want)
@@ -112,6 +126,25 @@ func TestKeyValue(t *testing.T) {
 		{[]string{"kv-set", "key", big}, "err 5 value of 101 bytes exceeds limit of 100 bytes", "err 3 value of 101 bytes exceeds limit of 100 bytes"},
 		{[]string{"kv-get", big}, "err 5 key of 101 bytes exceeds limit of 100 bytes", "err 3 key of 101 bytes exceeds limit of 100 bytes"},
 		{[]string{"kv-set", big, ""}, "err 5 key of 101 bytes exceeds limit of 100 bytes", "err 3 key of 101 bytes exceeds limit of 100 bytes"},
+	}
+	for _, f := range forms[:2] {
+		all := stores(t)
+		h := &spin.Host{Stores: all, Limits: spin.Limits{KeyBytes: 100, ValueBytes: 100}}
+		for label := range all {
+			for _, s := range steps {
+				want := s.v1
+				if f.v2 {
+					want = s.v2
+				}
+				if got := f.says(t, h, nil, append([]string{s.fields[0], label}, s.fields[1:]...)...); got != want {
+					t.Errorf("%s %s %q: got %s, want %s", f.name, label, s.fields, got, want)
+				}
+			}
+		}
+		h.Stores["unknown"] = nil
+		if got := f.says(t, h, nil, "kv-get", "secret", "k") + " " + f.says(t, h, nil, "kv-get", "unknown", "k"); got != "err 2 err 1" {
+			t.Errorf("%s: not granted and not there: %s", f.name, got)
+		}
 	}
 	for _, g := range generations {
 		r := newRig(t, g)

@@ -74,7 +74,7 @@ type response struct {
 }
 
 // exchange answers the response, or a case of http-error.
-func (g *guest) exchange(method, uri string, headers [][2]string, body []byte) (response, uint8) {
+func (g *caller) exchange(method, uri string, headers [][2]string, body []byte) (response, uint8) {
 	gate := g.call.host.Gate
 	if gate == nil {
 		return response{}, destinationNotAllowed
@@ -128,7 +128,7 @@ func httpError(err error) uint8 {
 }
 
 // readResponse buffers answer. Header names are lower-case, as in Spin; a value that is not printable ASCII is left out, as in Spin.
-func (g *guest) readResponse(answer *http.Response) (response, uint8) {
+func (g *caller) readResponse(answer *http.Response) (response, uint8) {
 	r := response{status: answer.StatusCode}
 	left := g.call.limits.ResultBytes
 	for _, name := range slices.Sorted(maps.Keys(answer.Header)) {

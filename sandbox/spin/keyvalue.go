@@ -70,16 +70,22 @@ func storeError(err error) *storeFailure {
 	return &storeFailure{storeOther, err.Error()}
 }
 
-// fail writes f at offset at.
-func (v variant) fail(a area, at uint32, f *storeFailure) {
+// spell gives the case of f, and its text where the case has one.
+func (v variant) spell(f *storeFailure) (tag uint8, text string, has bool) {
 	if v.noTable && f.why == storeTableFull {
 		f = &storeFailure{storeOther, "store table full"}
 	}
-	if f.why == storeOther {
-		a.failText(at, v.tags[f.why], f.text)
+	return v.tags[f.why], f.text, f.why == storeOther
+}
+
+// fail writes f at offset at.
+func (v variant) fail(a area, at uint32, f *storeFailure) {
+	tag, text, has := v.spell(f)
+	if has {
+		a.failText(at, tag, text)
 		return
 	}
-	a.fail(at, v.tags[f.why])
+	a.fail(at, tag)
 }
 
 // done writes a result that holds nothing.
@@ -104,14 +110,14 @@ func (g *guest) store(s stack, v variant) (Store, *storeFailure) {
 	return h.store, nil
 }
 
-func (g *guest) checkKey(key string) *storeFailure {
+func (g *caller) checkKey(key string) *storeFailure {
 	if limit := g.call.limits.KeyBytes; len(key) > limit {
 		return tooLong("key", len(key), int64(limit))
 	}
 	return nil
 }
 
-func (g *guest) checkValue(n int) *storeFailure {
+func (g *caller) checkValue(n int) *storeFailure {
 	if limit := g.call.limits.ValueBytes; int64(n) > limit {
 		return tooLong("value", n, limit)
 	}
@@ -134,13 +140,22 @@ func storeOpen(g *guest, s stack, v variant) {
 	ret.u32(4, n)
 }
 
-func (g *guest) openStore(label string) (uint32, *storeFailure) {
+// findStore tells which store a label means.
+func (g *caller) findStore(label string) (Store, *storeFailure) {
 	store, granted := g.call.host.Stores[label]
 	switch {
 	case !granted:
-		return 0, &storeFailure{why: accessDenied}
+		return nil, &storeFailure{why: accessDenied}
 	case store == nil:
-		return 0, &storeFailure{why: noSuchStore}
+		return nil, &storeFailure{why: noSuchStore}
+	}
+	return store, nil
+}
+
+func (g *guest) openStore(label string) (uint32, *storeFailure) {
+	store, f := g.findStore(label)
+	if f != nil {
+		return 0, f
 	}
 	n := g.hold(handle{kind: storeKind, store: store}, g.call.limits.StoreHandles)
 	if n == 0 {
@@ -150,7 +165,7 @@ func (g *guest) openStore(label string) (uint32, *storeFailure) {
 }
 
 // lookup reads one value.
-func (g *guest) lookup(store Store, key string) ([]byte, bool, *storeFailure) {
+func (g *caller) lookup(store Store, key string) ([]byte, bool, *storeFailure) {
 	if f := g.checkKey(key); f != nil {
 		return nil, false, f
 	}
@@ -201,7 +216,7 @@ func storeSet(g *guest, s stack, v variant) {
 	v.done(ret, f)
 }
 
-func (g *guest) put(store Store, key string, value []byte) *storeFailure {
+func (g *caller) put(store Store, key string, value []byte) *storeFailure {
 	if f := g.checkKey(key); f != nil {
 		return f
 	}
@@ -225,7 +240,7 @@ func storeDelete(g *guest, s stack, v variant) {
 	v.done(ret, f)
 }
 
-func (g *guest) remove(store Store, key string) *storeFailure {
+func (g *caller) remove(store Store, key string) *storeFailure {
 	if f := g.checkKey(key); f != nil {
 		return f
 	}
@@ -240,21 +255,27 @@ func storeExists(g *guest, s stack, v variant) {
 	store, f := g.store(s, v)
 	key := g.str(s, 1, "key")
 	ret := g.ret(s, 3, 16, 4)
+	var found bool
 	if f == nil {
-		f = g.checkKey(key)
+		found, f = g.exists(store, key)
 	}
 	if f != nil {
 		v.fail(ret, 4, f)
 		return
 	}
+	ret.ok()
+	ret.bool(4, found)
+}
+
+func (g *caller) exists(store Store, key string) (bool, *storeFailure) {
+	if f := g.checkKey(key); f != nil {
+		return false, f
+	}
 	found, err := store.Exists(g.ctx, key)
 	if err != nil {
 		g.ended()
-		v.fail(ret, 4, storeError(err))
-		return
 	}
-	ret.ok()
-	ret.bool(4, found)
+	return found, storeError(err)
 }
 
 func storeKeys(g *guest, s stack, v variant) {
@@ -272,7 +293,7 @@ func storeKeys(g *guest, s stack, v variant) {
 }
 
 // keys lists a store, bounded as any result.
-func (g *guest) keys(store Store) ([]string, *storeFailure) {
+func (g *caller) keys(store Store) ([]string, *storeFailure) {
 	keys, err := store.Keys(g.ctx)
 	if err != nil {
 		g.ended()

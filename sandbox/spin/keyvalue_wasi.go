@@ -39,7 +39,7 @@ func bucketListKeys(g *guest, s stack) {
 	}
 	ret := g.ret(s, 4, 24, 4)
 	if some {
-		variantWASI.fail(ret, 4, &storeFailure{storeOther, "list_keys: cursor not supported"})
+		variantWASI.fail(ret, 4, noCursor())
 		return
 	}
 	keys, f := g.keys(store)
@@ -49,6 +49,10 @@ func bucketListKeys(g *guest, s stack) {
 	}
 	ret.okSpan(g.lowerStrings(keys))
 	ret.bool(12, false)
+}
+
+func noCursor() *storeFailure {
+	return &storeFailure{storeOther, "list_keys: cursor not supported"}
 }
 
 // option reads an option's tag from slot i.
@@ -77,7 +81,7 @@ func bucketIncrement(g *guest, s stack) {
 	ret.u64(8, uint64(n))
 }
 
-func (g *guest) increment(store Store, key string, delta int64) (int64, *storeFailure) {
+func (g *caller) increment(store Store, key string, delta int64) (int64, *storeFailure) {
 	if f := g.checkKey(key); f != nil {
 		return 0, f
 	}
@@ -99,22 +103,35 @@ type cas struct {
 	value *[]byte // nil where the key was missing
 }
 
-// newCas reads the value of key and gives the guest a handle on it.
-func (g *guest) newCas(store Store, key string) (uint32, *storeFailure) {
+// readCas reads the value of key.
+func (g *caller) readCas(store Store, key string) (cas, *storeFailure) {
 	if _, ok := store.(Atomic); !ok {
-		return 0, noAtomics()
+		return cas{}, noAtomics()
 	}
 	value, found, f := g.lookup(store, key)
 	if f != nil {
-		return 0, f
+		return cas{}, f
 	}
 	c := cas{store: store, key: key}
 	if found {
 		c.value = &value
 	}
+	return c, nil
+}
+
+func tooManyCas() *storeFailure {
+	return &storeFailure{storeOther, "too many compare-and-swap handles are open"}
+}
+
+// newCas reads the value of key and gives the guest a handle on it.
+func (g *guest) newCas(store Store, key string) (uint32, *storeFailure) {
+	c, f := g.readCas(store, key)
+	if f != nil {
+		return 0, f
+	}
 	n := g.hold(handle{kind: casKind, cas: c}, g.call.limits.StoreHandles)
 	if n == 0 {
-		return 0, &storeFailure{storeOther, "too many compare-and-swap handles are open"}
+		return 0, tooManyCas()
 	}
 	return n, nil
 }
@@ -165,7 +182,7 @@ func casSwap(g *guest, s stack) {
 	}
 }
 
-func (g *guest) swap(c cas, value []byte) (bool, *storeFailure) {
+func (g *caller) swap(c cas, value []byte) (bool, *storeFailure) {
 	if f := g.checkValue(len(value)); f != nil {
 		return false, f
 	}
@@ -178,28 +195,17 @@ func (g *guest) swap(c cas, value []byte) (bool, *storeFailure) {
 
 // bucketGetMany answers a list of tuples (key, option<list<u8>>), 20 bytes each, one for each key in the order asked.
 func bucketGetMany(g *guest, s stack) {
-	store, keys := g.bucket(s), g.strs(s, 1, "keys")
+	store, keys := g.bucket(s), texts(g.strs(s, 1, "keys"))
 	ret := g.ret(s, 3, 16, 4)
-	values := make([]*[]byte, len(keys))
-	limit := g.call.limits.ResultBytes
-	left := limit
-	for i, key := range keys {
-		value, found, f := g.lookup(store, key.(string))
-		if left -= int64(len(key.(string))+len(value)) + 20; left < 0 && f == nil {
-			f = &storeFailure{storeOther, tooBig(limit)}
-		}
-		if f != nil {
-			variantWASI.fail(ret, 4, f)
-			return
-		}
-		if found {
-			values[i] = &value
-		}
+	values, f := g.getMany(store, keys)
+	if f != nil {
+		variantWASI.fail(ret, 4, f)
+		return
 	}
 	list := g.newArea(4, uint64(len(keys))*20)
 	for i, key := range keys {
 		a := list.part(uint64(i) * 20)
-		a.span(0, lower(g, key.(string)))
+		a.span(0, lower(g, key))
 		a.bool(8, values[i] != nil)
 		if values[i] != nil {
 			a.span(12, lower(g, *values[i]))
@@ -208,37 +214,70 @@ func bucketGetMany(g *guest, s stack) {
 	ret.okSpan(span{list.at, uint32(len(keys))})
 }
 
-// bucketSetMany checks all entries, then sets them one by one: the first that fails ends it, as the WIT allows.
+// texts gives strings as such.
+func texts(all []any) []string {
+	out := make([]string, len(all))
+	for i, v := range all {
+		out[i], _ = v.(string)
+	}
+	return out
+}
+
+// getMany reads values, nil where there is none; together they are bounded as one result.
+func (g *caller) getMany(store Store, keys []string) ([]*[]byte, *storeFailure) {
+	values := make([]*[]byte, len(keys))
+	limit := g.call.limits.ResultBytes
+	left := limit
+	for i, key := range keys {
+		value, found, f := g.lookup(store, key)
+		if left -= int64(len(key)+len(value)) + 20; left < 0 && f == nil {
+			f = &storeFailure{storeOther, tooBig(limit)}
+		}
+		if f != nil {
+			return nil, f
+		}
+		if found {
+			values[i] = &value
+		}
+	}
+	return values, nil
+}
+
 func bucketSetMany(g *guest, s stack) {
 	store, entries := g.bucket(s), g.pairs(s, 1, "key-values", false)
 	ret := g.ret(s, 3, 16, 4)
+	variantWASI.done(ret, g.setMany(store, entries))
+}
+
+// setMany checks all entries, then sets them one by one: the first that fails ends it, as the WIT allows.
+func (g *caller) setMany(store Store, entries [][2]string) *storeFailure {
 	for _, e := range entries {
-		f := g.checkKey(e[0])
-		if f == nil {
-			f = g.checkValue(len(e[1]))
+		if f := g.checkKey(e[0]); f != nil {
+			return f
 		}
-		if f != nil {
-			variantWASI.fail(ret, 4, f)
-			return
+		if f := g.checkValue(len(e[1])); f != nil {
+			return f
 		}
 	}
 	for _, e := range entries {
 		if f := g.put(store, e[0], []byte(e[1])); f != nil {
-			variantWASI.fail(ret, 4, f)
-			return
+			return f
 		}
 	}
-	ret.ok()
+	return nil
 }
 
 func bucketDeleteMany(g *guest, s stack) {
-	store, keys := g.bucket(s), g.strs(s, 1, "keys")
+	store, keys := g.bucket(s), texts(g.strs(s, 1, "keys"))
 	ret := g.ret(s, 3, 16, 4)
+	variantWASI.done(ret, g.deleteMany(store, keys))
+}
+
+func (g *caller) deleteMany(store Store, keys []string) *storeFailure {
 	for _, key := range keys {
-		if f := g.remove(store, key.(string)); f != nil {
-			variantWASI.fail(ret, 4, f)
-			return
+		if f := g.remove(store, key); f != nil {
+			return f
 		}
 	}
-	ret.ok()
+	return nil
 }

@@ -47,7 +47,7 @@ func (c *Call) Outcalls() ([]Outcall, Totals) {
 }
 
 // called notes a call that has ended.
-func (g *guest) called(o Outcall) {
+func (g *caller) called(o Outcall) {
 	out := &g.call.out
 	if o.HTTP {
 		out.totals.HTTP++
@@ -68,8 +68,25 @@ func (g *guest) called(o Outcall) {
 	out.n++
 }
 
+// add takes over what calls beside the guest have come to.
+func (out *outcalls) add(o *outcalls) {
+	out.totals.Redis += o.totals.Redis
+	out.totals.HTTP += o.totals.HTTP
+	out.totals.Failed += o.totals.Failed
+	for _, one := range o.kept[:o.n] {
+		if out.n == maxOutcalls {
+			return
+		}
+		if out.kept == nil {
+			out.kept = make([]Outcall, maxOutcalls)
+		}
+		out.kept[out.n] = one
+		out.n++
+	}
+}
+
 // server is the host and port of a Redis address.
-func (g *guest) server(address string) string {
+func (g *caller) server(address string) string {
 	out := &g.call.out
 	if out.of != address {
 		out.of, out.server = address, hostOf(address)

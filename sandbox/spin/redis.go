@@ -1,6 +1,7 @@
 package spin
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -41,7 +42,7 @@ type connection struct {
 
 // connect asks the Gate for the way to address. It proves that the server answers, unless the pool holds a connection already: Spin
 // dials here, and guests expect a dead server to show.
-func (g *guest) connect(address string) (connection, *failure) {
+func (g *caller) connect(address string) (connection, *failure) {
 	gate := g.call.host.Gate
 	if gate == nil {
 		return connection{}, &failure{tag: invalidAddress}
@@ -119,7 +120,7 @@ func notInteger(text string) bool {
 }
 
 // command runs one command and reads the head of its reply, valid until the next command.
-func (g *guest) command(c connection, args ...any) (item, items, error) {
+func (g *caller) command(c connection, args ...any) (item, items, error) {
 	call := g.call
 	buf := call.reply
 	call.reply = nil
@@ -148,7 +149,7 @@ func tooBig(limit int64) string { return fmt.Sprintf("query result exceeds limit
 
 func unexpected(it item) *failure { return otherf("unexpected reply from Redis (kind %d)", it.kind) }
 
-func (g *guest) publish(c connection, channel string, payload []byte) *failure {
+func (g *caller) publish(c connection, channel string, payload []byte) *failure {
 	if call := g.call; call.host.Wrap != nil {
 		payload, call.given = call.host.Wrap(call.attributes, payload)
 	}
@@ -159,7 +160,7 @@ func (g *guest) publish(c connection, channel string, payload []byte) *failure {
 }
 
 // get answers a view of the value, valid until the next command.
-func (g *guest) get(c connection, key string) (value []byte, found bool, f *failure) {
+func (g *caller) get(c connection, key string) (value []byte, found bool, f *failure) {
 	it, _, err := g.command(c, "GET", key)
 	switch {
 	case err != nil:
@@ -172,7 +173,7 @@ func (g *guest) get(c connection, key string) (value []byte, found bool, f *fail
 	return it.text, true, nil
 }
 
-func (g *guest) set(c connection, key string, value []byte) *failure {
+func (g *caller) set(c connection, key string, value []byte) *failure {
 	if _, _, err := g.command(c, "SET", key, value); err != nil {
 		return c.failure(err, wrongType)
 	}
@@ -180,7 +181,7 @@ func (g *guest) set(c connection, key string, value []byte) *failure {
 }
 
 // integer runs a command that answers a number.
-func (g *guest) integer(c connection, typed func(string) bool, args ...any) (int64, *failure) {
+func (g *caller) integer(c connection, typed func(string) bool, args ...any) (int64, *failure) {
 	it, _, err := g.command(c, args...)
 	if err != nil {
 		return 0, c.failure(err, typed)
@@ -191,12 +192,12 @@ func (g *guest) integer(c connection, typed func(string) bool, args ...any) (int
 	return it.n, nil
 }
 
-func (g *guest) incr(c connection, key string) (int64, *failure) {
+func (g *caller) incr(c connection, key string) (int64, *failure) {
 	return g.integer(c, notInteger, "INCRBY", key, 1)
 }
 
 // members answers views of the set's members, valid until the next command.
-func (g *guest) members(c connection, key string) ([][]byte, *failure) {
+func (g *caller) members(c connection, key string) ([][]byte, *failure) {
 	it, rest, err := g.command(c, "SMEMBERS", key)
 	if err != nil {
 		return nil, c.failure(err, wrongType)
@@ -284,23 +285,39 @@ func (g *guest) parameters(s stack, i int) []any {
 	return out
 }
 
-// execute runs any command and lowers its reply, flattened, to a list<redis-result>.
-func (g *guest) execute(c connection, command string, arguments []any) (span, *failure) {
+// reply is what execute has read: its first item, the rest, and of how many results it consists.
+type reply struct {
+	first item
+	rest  items
+	n     uint64
+}
+
+// run runs any command. The reply is valid until the next command, and walked twice rather than made a list: one of millions of small integers
+// costs its bytes here, no more.
+func (g *caller) run(c connection, command string, arguments []any) (reply, *failure) {
 	if f := refused(command, arguments); f != nil {
-		return span{}, f
+		return reply{}, f
 	}
 	it, rest, err := g.command(c, slices.Insert(arguments, 0, any(command))...)
 	if err != nil {
-		return span{}, c.failure(err, nil)
+		return reply{}, c.failure(err, nil)
 	}
-	// Two passes over the raw reply rather than a list in between: a reply of millions of small integers costs its bytes here, no more.
 	n, err := countResults(it, rest, g.call.limits.ResultBytes)
 	if err != nil {
-		return span{}, c.failure(err, nil)
+		return reply{}, c.failure(err, nil)
 	}
-	list := g.newArea(8, n*16)
+	return reply{it, rest, n}, nil
+}
+
+// execute runs any command and lowers its reply, flattened, to a list<redis-result>.
+func (g *guest) execute(c connection, command string, arguments []any) (span, *failure) {
+	r, f := g.run(c, command, arguments)
+	if f != nil {
+		return span{}, f
+	}
+	list := g.newArea(8, r.n*16)
 	var at uint64
-	err = flatten(it, rest, func(it item) error {
+	err := flatten(r.first, r.rest, func(it item) error {
 		g.lowerResult(list.part(at), it)
 		at += 16
 		return nil
@@ -308,7 +325,7 @@ func (g *guest) execute(c connection, command string, arguments []any) (span, *f
 	if err != nil {
 		return span{}, otherf("%v", err)
 	}
-	return span{list.at, uint32(n)}, nil
+	return span{list.at, uint32(r.n)}, nil
 }
 
 // unsupported are the items that no redis-result can hold, with Spin's texts.
@@ -360,25 +377,41 @@ func flatten(it item, rest items, leaf func(item) error) error {
 	}
 }
 
-// lowerResult writes one redis-result: tag at 0 (nil, status, int64, binary), payload at 8.
-func (g *guest) lowerResult(a area, it item) {
+// The cases of redis-result.
+const (
+	nilResult uint8 = iota
+	statusResult
+	int64Result
+	binaryResult
+)
+
+// result gives the case of redis-result that an item is, and the bytes of a status or binary.
+func (it item) result() (tag uint8, text []byte) {
 	switch it.kind {
 	case nilItem:
-		a.u8(0, 0)
+		return nilResult, nil
 	case statusItem:
-		s := lower(g, strings.ToValidUTF8(string(it.text), "\uFFFD"))
-		a.u8(0, 1)
-		a.span(8, s)
+		return statusResult, bytes.ToValidUTF8(it.text, []byte("\uFFFD"))
 	case integerItem:
-		a.u8(0, 2)
-		a.u64(8, uint64(it.n))
+		return int64Result, nil
 	case doubleItem:
-		s := lower(g, doubleText(string(it.text)))
-		a.u8(0, 3)
-		a.span(8, s)
-	default:
-		s := lower(g, it.text)
-		a.u8(0, 3)
+		return binaryResult, []byte(doubleText(string(it.text)))
+	}
+	return binaryResult, it.text
+}
+
+// lowerResult writes one redis-result: tag at 0, payload at 8.
+func (g *guest) lowerResult(a area, it item) {
+	tag, text := it.result()
+	var s span
+	if tag == statusResult || tag == binaryResult {
+		s = lower(g, text)
+	}
+	a.u8(0, tag)
+	switch tag {
+	case int64Result:
+		a.u64(8, uint64(it.n))
+	case statusResult, binaryResult:
 		a.span(8, s)
 	}
 }

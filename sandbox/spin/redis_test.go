@@ -23,32 +23,44 @@ func both(want string, fields ...string) step { return step{fields, want, want} 
 
 // playSteps sends steps to every generation under both protocol versions, with "ADDR" replaced.
 func playSteps(t *testing.T, server *redistest.Server, steps []step) {
+	h := &spin.Host{Gate: newGate(t, "redis://127.0.0.1:*")}
 	for _, g := range generations {
-		for _, protocol := range []string{"2", "3"} {
-			t.Run(g.name+" RESP"+protocol, func(t *testing.T) {
-				if err := server.Client().FlushAll(t.Context()).Err(); err != nil {
-					t.Fatal(err)
+		play(t, server, steps, g.name, g.v2, func(t *testing.T) func(...string) string {
+			r := newRig(t, g)
+			return func(fields ...string) string { return r.says(h, fields...) }
+		})
+	}
+	for _, f := range forms {
+		play(t, server, steps, f.name, f.v2, func(t *testing.T) func(...string) string {
+			return func(fields ...string) string { return f.says(t, h, nil, fields...) }
+		})
+	}
+}
+
+func play(t *testing.T, server *redistest.Server, steps []step, name string, v2 bool, start func(*testing.T) func(fields ...string) string) {
+	for _, protocol := range []string{"2", "3"} {
+		t.Run(name+" RESP"+protocol, func(t *testing.T) {
+			if err := server.Client().FlushAll(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+			says := start(t)
+			for _, s := range steps {
+				want := s.v1
+				if v2 {
+					want = s.v2
 				}
-				r := newRig(t, g)
-				h := &spin.Host{Gate: newGate(t, "redis://127.0.0.1:*")}
-				for _, s := range steps {
-					want := s.v1
-					if g.v2 {
-						want = s.v2
-					}
-					if w, rest, found := strings.Cut(want, "|"); found { // RESP2 and RESP3 differ
-						want = w
-						if protocol == "3" {
-							want = rest
-						}
-					}
-					fields := append([]string{s.fields[0], "redis://" + server.Addr + "/0?protocol=" + protocol}, s.fields[1:]...)
-					if got := r.says(h, fields...); got != want {
-						t.Errorf("%q\n got %s\nwant %s", s.fields, got, want)
+				if w, rest, found := strings.Cut(want, "|"); found { // RESP2 and RESP3 differ
+					want = w
+					if protocol == "3" {
+						want = rest
 					}
 				}
-			})
-		}
+				fields := append([]string{s.fields[0], "redis://" + server.Addr + "/0?protocol=" + protocol}, s.fields[1:]...)
+				if got := says(fields...); got != want {
+					t.Errorf("%q\n got %s\nwant %s", s.fields, got, want)
+				}
+			}
+		})
 	}
 }
 

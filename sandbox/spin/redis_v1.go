@@ -20,7 +20,7 @@ func redisV1Functions(module string) []function {
 const v1Error uint8 = 1
 
 // connected runs op on the connection to address and gives it back.
-func (g *guest) connected(address string, op func(connection) *failure) bool {
+func (g *caller) connected(address string, op func(connection) *failure) bool {
 	c, f := g.connect(address)
 	if f != nil {
 		return false

@@ -20,7 +20,7 @@ func variableFunctions() []function {
 const wasiConfig = "wasi:config/store@0.2.0-draft-2024-09-27"
 
 // variable resolves name.
-func (g *guest) variable(name string) (string, error) {
+func (g *caller) variable(name string) (string, error) {
 	c := g.call
 	switch name {
 	case "tenloom_channel", "tenloom_pattern", "tenloom_message_id", "tenloom_attempt", "tenloom_traceparent":
@@ -51,16 +51,21 @@ func getConfig(g *guest, s stack) {
 	key := g.str(s, 0, "key")
 	ret := g.ret(s, 2, 16, 4)
 	value, err := g.variable(key)
-	switch {
-	case err == nil:
-		ret.okSpan(g.lowerText(value))
-	case errors.Is(err, ErrUndefined):
-		ret.failText(4, 0, err.Error())
-	case errors.Is(err, ErrInvalidName):
-		ret.failText(4, 1, err.Error())
-	default:
-		ret.failText(4, 3, err.Error())
+	if err != nil {
+		ret.failText(4, configCase(err), err.Error())
+		return
 	}
+	ret.okSpan(g.lowerText(value))
+}
+
+func configCase(err error) uint8 {
+	switch {
+	case errors.Is(err, ErrUndefined):
+		return 0
+	case errors.Is(err, ErrInvalidName):
+		return 1
+	}
+	return 3
 }
 
 // getVariable answers error {invalid-name, undefined, provider, other}.
@@ -68,28 +73,35 @@ func getVariable(g *guest, s stack) {
 	name := g.str(s, 0, "name")
 	ret := g.ret(s, 2, 16, 4)
 	value, err := g.variable(name)
-	switch {
-	case err == nil:
-		ret.okSpan(g.lowerText(value))
-	case errors.Is(err, ErrInvalidName):
-		ret.failText(4, 0, err.Error())
-	case errors.Is(err, ErrUndefined):
-		ret.failText(4, 1, err.Error())
-	case errors.Is(err, ErrProvider):
-		ret.failText(4, 2, err.Error())
-	default:
-		ret.failText(4, 3, err.Error())
-	}
-}
-
-// failConfig writes error {upstream, io}.
-func (a area) failConfig(err error) {
-	if errors.Is(err, ErrProvider) {
-		a.failText(4, 0, err.Error())
+	if err != nil {
+		ret.failText(4, variableCase(err), err.Error())
 		return
 	}
-	a.failText(4, 1, err.Error())
+	ret.okSpan(g.lowerText(value))
 }
+
+func variableCase(err error) uint8 {
+	switch {
+	case errors.Is(err, ErrInvalidName):
+		return 0
+	case errors.Is(err, ErrUndefined):
+		return 1
+	case errors.Is(err, ErrProvider):
+		return 2
+	}
+	return 3
+}
+
+// storeCase is the case of wasi:config's error {upstream, io}.
+func storeCase(err error) uint8 {
+	if errors.Is(err, ErrProvider) {
+		return 0
+	}
+	return 1
+}
+
+// missing tells whether a variable is not there, or cannot be.
+func missing(err error) bool { return errors.Is(err, ErrUndefined) || errors.Is(err, ErrInvalidName) }
 
 // wasiConfigGet answers none for a name that is undefined or cannot be one.
 func wasiConfigGet(g *guest, s stack) {
@@ -99,25 +111,31 @@ func wasiConfigGet(g *guest, s stack) {
 	switch {
 	case err == nil:
 		ret.okOption(true, g.lowerText(value))
-	case errors.Is(err, ErrUndefined), errors.Is(err, ErrInvalidName):
+	case missing(err):
 		ret.okOption(false, span{})
 	default:
-		ret.failConfig(err)
+		ret.failText(4, storeCase(err), err.Error())
 	}
 }
 
-// wasiConfigGetAll resolves Host.VariableNames; the first that fails fails all. What is known of the message is not listed.
+// allVariables resolves Host.VariableNames; the first that fails fails all. What is known of the message is not listed.
+func (g *caller) allVariables() (names, values []string, err error) {
+	names = g.call.host.VariableNames
+	values = make([]string, len(names))
+	for i, name := range names {
+		if values[i], err = g.variable(name); err != nil {
+			return nil, nil, err
+		}
+	}
+	return names, values, nil
+}
+
 func wasiConfigGetAll(g *guest, s stack) {
 	ret := g.ret(s, 0, 16, 4)
-	names := g.call.host.VariableNames
-	values := make([]string, len(names))
-	for i, name := range names {
-		value, err := g.variable(name)
-		if err != nil {
-			ret.failConfig(err)
-			return
-		}
-		values[i] = value
+	names, values, err := g.allVariables()
+	if err != nil {
+		ret.failText(4, storeCase(err), err.Error())
+		return
 	}
 	list := g.newArea(4, uint64(len(names))*16)
 	for i, name := range names {

@@ -40,7 +40,7 @@ type H uint32
 type Import struct {
 	Interface, Name string
 	Type            *types.Func
-	lower           *canon.Lower
+	lower, async    *canon.Lower
 }
 
 // memory is a linear memory of a fixed size.
@@ -102,8 +102,12 @@ func New(t testing.TB, interfaces ...host.Interface) *Guest {
 	g.Store = g.program.NewStore(canon.Limits{})
 	o := canon.Options{Memory: &g.memory, Realloc: function(g.realloc)}
 	for i, imp := range all {
-		imp.lower = g.Store.NewLower(0, compiled[i], imp.Interface+"#"+imp.Name, o, registry.Func(imp.Interface, imp.Name))
-		g.lowers[imp.Interface+"#"+imp.Name] = imp
+		call, label := registry.Func(imp.Interface, imp.Name), imp.Interface+"#"+imp.Name
+		imp.lower = g.Store.NewLower(0, compiled[i], label, o, call)
+		a := o
+		a.Async = true
+		imp.async = g.Store.NewLower(0, compiled[i], label, a, call)
+		g.lowers[label] = imp
 	}
 	return g
 }
