@@ -51,14 +51,12 @@ func (f form) says(t *testing.T, h *spin.Host, a spin.Attributes, fields ...stri
 type speaker struct {
 	*hosttest.Guest
 	t    *testing.T
-	host *spin.Host
-	a    spin.Attributes
 	Call *spin.Call
 }
 
 func newSpeaker(t *testing.T, h *spin.Host, a spin.Attributes) *speaker {
 	t.Helper()
-	s := &speaker{Guest: hosttest.New(t, append(spin.Interfaces(), spin.Stubs()...)...), t: t, host: h, Call: spin.NewCall(h, a)}
+	s := &speaker{Guest: hosttest.New(t, append(spin.Interfaces(), spin.Stubs()...)...), t: t, Call: spin.NewCall(h, a)}
 	t.Cleanup(func() {
 		s.Store.Reset()
 		s.Call.Close()
