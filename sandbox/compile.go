@@ -16,6 +16,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 
+	"github.com/tenloom/tenloom/sandbox/component"
 	"github.com/tenloom/tenloom/sandbox/rewrite"
 )
 
@@ -25,7 +26,7 @@ const (
 )
 
 // rewriting is how every module is rewritten.
-var rewriting = rewrite.Options{RefuelModule: fuelModule, RefuelName: refuelName}
+var rewriting = rewrite.Options{RefuelModule: fuelModule, RefuelName: refuelName, TailCalls: true}
 
 // openCompiler makes what Compile needs. A process apart hands code over in a directory, so there is one in any case then.
 func (r *Runtime) openCompiler(ctx context.Context, c Config) (err error) {
@@ -73,7 +74,7 @@ type compilation struct {
 	err     error         // written before done is closed
 }
 
-// Compile makes a Program of a module, or returns the one it made of the same bytes before; callers that arrive while it compiles share the
+// Compile makes a Program of a core module or a component, or returns the one it made of the same bytes before; callers that arrive while it compiles share the
 // work. Each Program returned must be closed once. An error about the module is a *CompileError; cancelling ctx ends a compilation between
 // two functions of the module, or at once where it is done in a process apart.
 //
@@ -153,11 +154,27 @@ func (r *Runtime) lead(ctx context.Context, c *compilation, digest [sha256.Size]
 	return p, err
 }
 
-// compile takes the program from the cache, or compiles it: in a process apart where the Runtime has one, and in this one else.
+// compile makes a Program of a core module or a component.
 func (r *Runtime) compile(ctx context.Context, digest [sha256.Size]byte, wasm []byte) (*Program, error) {
+	if component.Is(wasm) {
+		return r.compileComponent(ctx, digest, wasm)
+	}
+	c, err := r.compileCore(ctx, digest, wasm)
+	if err != nil {
+		return nil, err
+	}
+	p, err := newProgram(r, digest, c)
+	if err != nil {
+		return nil, errors.Join(err, c.close(r))
+	}
+	return p, nil
+}
+
+// compileCore takes a core module's code from the cache, or compiles it: in a process apart where the Runtime has one, and in this one else.
+func (r *Runtime) compileCore(ctx context.Context, digest [sha256.Size]byte, wasm []byte) (*code, error) {
 	key := r.cache.key(digest)
-	if p, err := r.load(ctx, digest, key); p != nil || err != nil {
-		return p, err
+	if c, err := r.load(key); c != nil || err != nil {
+		return c, err
 	}
 	select {
 	case r.compiling <- struct{}{}:
@@ -167,13 +184,13 @@ func (r *Runtime) compile(ctx context.Context, digest [sha256.Size]byte, wasm []
 	}
 	defer r.cache.bound.keep(r.cache.dir)
 	if r.apart != nil {
-		return r.compileApart(ctx, digest, key, wasm)
+		return r.compileApart(ctx, key, wasm)
 	}
-	return r.compileHere(ctx, digest, key, wasm)
+	return r.compileHere(ctx, key, wasm)
 }
 
-// load makes a Program of what the cache holds under the key. A miss is nil without an error; what is damaged counts as one and is removed.
-func (r *Runtime) load(ctx context.Context, digest [sha256.Size]byte, key string) (*Program, error) {
+// load makes code of what the cache holds under the key. A miss is nil without an error; what is damaged counts as one and is removed.
+func (r *Runtime) load(key string) (*code, error) {
 	e, err := r.cache.read(key)
 	if err != nil {
 		r.log.Debug("compiled code is not used", "reason", err)
@@ -193,13 +210,7 @@ func (r *Runtime) load(ctx context.Context, digest [sha256.Size]byte, key string
 		r.cache.remove(e.files)
 		return nil, nil
 	}
-	p, err := newProgram(r, digest, e.outline, compiled, e.report)
-	if err != nil {
-		r.cache.release(e.files)
-		return nil, errors.Join(err, compiled.Close(ctx))
-	}
-	p.files = e.files
-	return p, nil
+	return &code{e.outline, e.report, compiled, e.files}, nil
 }
 
 // onlyCached is a context in which wazero takes a module's code from its cache and else fails: it looks at it between functions, before the
@@ -210,9 +221,8 @@ var onlyCached = func() context.Context {
 	return experimental.WithCompilationWorkers(ctx, compileWorkers)
 }()
 
-// compileHere compiles in this process. Where its code can be kept, the Program is made of that: the functions' bodies are then no longer
-// held in memory.
-func (r *Runtime) compileHere(ctx context.Context, digest [sha256.Size]byte, key string, wasm []byte) (*Program, error) {
+// compileHere compiles in this process. Where its code can be kept, that is what is used: the functions' bodies are then no longer held in memory.
+func (r *Runtime) compileHere(ctx context.Context, key string, wasm []byte) (*code, error) {
 	m, err := compileModule(ctx, r.wazero, r.compileTime, wasm)
 	if err != nil {
 		return nil, r.cache.explain(err)
@@ -220,18 +230,14 @@ func (r *Runtime) compileHere(ctx context.Context, digest [sha256.Size]byte, key
 	if r.cache.kept() {
 		err := r.cache.add(key, m)
 		if err == nil {
-			if p, err := r.load(ctx, digest, key); p != nil || err != nil {
-				return p, errors.Join(err, m.compiled.Close(ctx))
+			if c, err := r.load(key); c != nil || err != nil {
+				return c, errors.Join(err, m.compiled.Close(ctx))
 			}
 			err = errors.New("it was removed or changed at once")
 		}
 		r.log.Warn("a module's compiled code is not kept: the next start compiles it again", "cache", r.cache.dir, "error", err)
 	}
-	p, err := newProgram(r, digest, m.metered, m.compiled, m.report)
-	if err != nil {
-		return nil, errors.Join(err, m.compiled.Close(ctx))
-	}
-	return p, nil
+	return &code{wasm: m.metered, report: m.report, compiled: m.compiled}, nil
 }
 
 // compiledModule is a module, rewritten and compiled.
@@ -284,7 +290,7 @@ func refusal(err error) error {
 // newWazero chooses the compiler. wazero has no question for it: asking for the compiler panics where there is none.
 func newWazero(ctx context.Context, cache wazero.CompilationCache, log *slog.Logger) (w wazero.Runtime) {
 	configure := func(c wazero.RuntimeConfig) wazero.RuntimeConfig {
-		return c.WithCoreFeatures(api.CoreFeaturesV2 | experimental.CoreFeaturesExtendedConst).
+		return c.WithCoreFeatures(api.CoreFeaturesV2 | experimental.CoreFeaturesExtendedConst | experimental.CoreFeaturesTailCall).
 			WithDebugInfoEnabled(false). // DWARF is the guest's word, and parsed without bounds
 			WithCompilationCache(cache)
 	}

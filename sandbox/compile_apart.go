@@ -3,7 +3,6 @@ package sandbox
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,9 +41,9 @@ const (
 	afterEnd  = 5 * time.Second // how long its pipes may stay open when it has ended
 )
 
-// compileApart compiles in a process of its own and takes the Program from the cache then. Whatever becomes of the process is an error about
+// compileApart compiles in a process of its own and takes the code from the cache then. Whatever becomes of the process is an error about
 // the module, and this process goes on.
-func (r *Runtime) compileApart(ctx context.Context, digest [sha256.Size]byte, key string, wasm []byte) (*Program, error) {
+func (r *Runtime) compileApart(ctx context.Context, key string, wasm []byte) (*code, error) {
 	dir, err := os.MkdirTemp(r.cache.dir, apartPrefix+"*")
 	if err != nil {
 		return nil, r.cache.explain(&cacheError{err})
@@ -63,11 +62,11 @@ func (r *Runtime) compileApart(ctx context.Context, digest [sha256.Size]byte, ke
 		r.log.Warn("a process that compiles said that it was done and was not", "error", err)
 		return nil, senseless(len(wasm))
 	}
-	p, err := r.load(ctx, digest, key)
-	if p == nil && err == nil {
+	c, err := r.load(key)
+	if c == nil && err == nil {
 		return nil, fmt.Errorf("compile: the module was compiled apart and its code is not in the cache %s, or is not this program's; try again, or empty the cache", r.cache.dir)
 	}
-	return p, err
+	return c, err
 }
 
 // send starts a process, hands over an order, and waits until the process has ended, has answered or not.

@@ -14,7 +14,6 @@ type CompileKind string
 // Why a module is refused by Compile.
 const (
 	NotWasm      CompileKind = "not_wasm"      // empty, truncated in its header, text, or something else altogether
-	IsComponent  CompileKind = "component"     // a component of the component model, not a core module
 	TooLarge     CompileKind = "too_large"     // more bytes than Config.MaxModule
 	OverLimit    CompileKind = "over_limit"    // one of the limits of package rewrite
 	Malformed    CompileKind = "malformed"     // does not decode or validate

@@ -53,7 +53,7 @@ func TestCompileRefuses(t *testing.T) {
 		{"text", []byte("\n (module (memory 1))"), sandbox.NotWasm, []string{`starts with "(module"`, "wat2wasm"}},
 		{"header", header[:5], sandbox.Malformed, []string{"ends after 5 bytes"}},
 		{"version", []byte("\x00asm\x02\x00\x00\x00"), sandbox.NotWasm, []string{"version 02 00 00 00"}},
-		{"component", []byte("\x00asm\x0d\x00\x01\x00"), sandbox.IsComponent, []string{"core modules (Spin SDK 1.x-5.x on wasm32-wasip1, Go SDK 2)", "--target wasm32-wasip1"}},
+		{"component", []byte("\x00asm\x0d\x00\x01\x00"), sandbox.NoHandler, []string{"component does not export a Redis interface"}},
 		{"too large", make([]byte, 2<<20+1), sandbox.TooLarge, []string{"2097153 bytes, at most 2097152"}},
 		{"no sections", header, sandbox.NoHandler, []string{"component does not export a Redis interface", "exports nothing"}},
 		{"truncated", echo[:len(echo)/2], sandbox.Malformed, []string{"truncated"}},
@@ -99,7 +99,6 @@ func TestCompileRefuses(t *testing.T) {
 		{"section too short", module([]byte{1, 100, 0}), sandbox.Malformed, []string{"declares 100 bytes, 1 are left"}},
 		{"not valid", function(0, 0x6a, 0x1a), sandbox.Malformed, nil},
 
-		{"tail call", function(0, 0x12, 0), sandbox.Unsupported, []string{"tail calls"}},
 		{"atomics", function(0, 0xfe, 3, 0), sandbox.Unsupported, []string{"threads"}},
 		{"gc", module(section(1, 1, 0x5f, 0, 0)), sandbox.Unsupported, []string{"garbage-collected"}},
 		{"exceptions", module(section(13, 1, 0, 0)), sandbox.Unsupported, []string{"exceptions"}},

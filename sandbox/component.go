@@ -162,13 +162,13 @@ func (c *Component) Check(ctx context.Context) error {
 
 // Isolation tells what a message of the component finds, and why it is not what the Binding asked for; "" where it is.
 func (c *Component) Isolation() (is tenants.Isolation, why string) {
-	switch report := c.program.report; {
-	case c.binding.Files != nil:
+	switch p := c.program; {
+	case c.binding.Files != nil && p.assembly == nil:
 		return tenants.Fresh, "it has files, and a guest may leave descriptors open or closed that nobody can put back"
 	case c.binding.Reuse:
 		return tenants.Reuse, ""
-	case !report.Resettable:
-		return tenants.Fresh, report.Why
+	case !p.resettable:
+		return tenants.Fresh, p.why
 	}
 	return tenants.Reset, ""
 }
@@ -198,7 +198,7 @@ func (c *Component) take() *instance {
 
 // clean makes an instance what the next message may find, or answers false where that cannot be.
 func (c *Component) clean(i *instance) bool {
-	if c.binding.Files != nil {
+	if c.binding.Files != nil && c.program.assembly == nil {
 		return false // a guest may have closed or moved descriptors, which nobody can put back
 	}
 	if c.binding.Reuse {
@@ -224,9 +224,9 @@ func (c *Component) keep(i *instance) {
 		i.close()
 		return
 	}
-	i.cost = idleCost + i.restorer.private()
-	if c.binding.Reuse && i.module != nil {
-		i.cost = idleCost + int64(i.module.Memory().Size())
+	i.cost = c.program.idleCost() + i.private()
+	if c.binding.Reuse && i.linked {
+		i.cost = c.program.idleCost() + int64(i.quota.used)
 	}
 	cost := i.cost
 	r.idleBytes.Add(cost) // before put: from then on the instance is somebody else's
@@ -236,13 +236,24 @@ func (c *Component) keep(i *instance) {
 	}
 }
 
-// idleCost is what an instance that waits takes beside the pages that it has written: its module and call engines, in bytes.
-const idleCost = 64 << 10
+// What an instance that waits takes beside the pages that it has written, in bytes: a module and call engines, and of a component each further core
+// instance.
+const (
+	moduleCost     = 64 << 10
+	furtherModules = 16 << 10
+)
+
+func (p *Program) idleCost() int64 {
+	if p.assembly == nil {
+		return moduleCost
+	}
+	return moduleCost + furtherModules*int64(len(p.assembly.plan.Instances))
+}
 
 // keepSnapshot takes the snapshot of the first instance that has started. One that comes second is not equal to it, because a start may read
 // clocks and random numbers, so it handles its message and is closed.
 func (c *Component) keepSnapshot(i *instance) error {
-	if !c.program.report.Resettable || c.snapshot.Load() != nil {
+	if !c.program.resettable || c.snapshot.Load() != nil {
 		return nil
 	}
 	s, err := i.take()
@@ -257,7 +268,7 @@ func (c *Component) keepSnapshot(i *instance) error {
 		c.program.offer(s, key)
 	}
 	i.snapshot = s
-	return s.image.cover(&i.memory.region)
+	return i.cover(s)
 }
 
 // ready is the component's snapshot: its own, or one that it may share; nil before there is one.
@@ -276,12 +287,12 @@ func (c *Component) ready() *snapshot {
 // run is the guest's boundary: whatever goes wrong beyond comes back as an error. It has one return: beside several the compiler would no longer
 // write the deferred calls out in line, and each message would pay for that.
 func (i *instance) run(use func(*instance) error) (err error) {
-	i.restorer.begin()
+	i.watch()
 	defer func() {
 		if p := recover(); p != nil {
 			err = recovered(p)
 		}
-		if i.memory.err != nil {
+		if i.quota.err != nil {
 			err = &Failure{Kind: OutOfMemory, Text: "the host has no memory left for the guest"}
 		}
 	}()
@@ -300,7 +311,7 @@ func (i *instance) live(use func(*instance) error) error {
 		i.stage = handling // it is not the start that took long
 		return errInterrupted
 	}
-	if i.module == nil {
+	if !i.linked {
 		err := i.start()
 		if i.started = time.Since(i.used); err != nil {
 			return err

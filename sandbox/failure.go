@@ -8,7 +8,9 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/tenloom/tenloom/sandbox/canon"
 	"github.com/tenloom/tenloom/sandbox/spin"
+	"github.com/tenloom/tenloom/sandbox/wasi"
 	"github.com/tenloom/tenloom/tenants"
 )
 
@@ -69,8 +71,10 @@ func (p *hostPanic) Error() string { return fmt.Sprintf("%v\n%s", p.value, p.sta
 func recovered(p any) error {
 	if err, ok := p.(error); ok {
 		var trap *spin.Trap
+		var broken *canon.Trap
+		var left *wasi.Exit
 		var exceeded *spin.Exceeded
-		if errors.As(err, &trap) || errors.As(err, &exceeded) {
+		if errors.As(err, &trap) || errors.As(err, &left) || errors.As(err, &broken) || errors.As(err, &exceeded) {
 			return err
 		}
 	}
@@ -85,7 +89,9 @@ func (c *Component) failure(ctx context.Context, i *instance, err error) *Failur
 	}
 	var (
 		left     *exit
+		gone     *wasi.Exit
 		trap     *spin.Trap
+		broken   *canon.Trap
 		exceeded *spin.Exceeded
 		panicked *hostPanic
 		goError  runtime.Error
@@ -100,12 +106,16 @@ func (c *Component) failure(ctx context.Context, i *instance, err error) *Failur
 		return &Failure{Kind: OutOfFuel, Text: fmt.Sprintf("used up its fuel of %d units%s; more goes into fuel = ... in [component.<id>.tool.tenloom]", c.binding.Fuel, at)}
 	case ctx.Err() != nil:
 		return &Failure{Kind: Cancelled, Text: "cancelled before the handler answered" + at}
+	case errors.As(err, &gone):
+		return i.hungry(&Failure{Kind: Exited, Text: gone.Error() + at + " and gave no answer", Code: gone.Code})
 	case errors.As(err, &left):
 		return i.hungry(&Failure{Kind: Exited, Text: left.Error() + at + " and gave no answer", Code: left.code})
 	case errors.As(err, &exceeded):
 		return i.exceeded(exceeded, at)
 	case errors.As(err, &panicked), errors.As(err, &goError):
 		return c.internal(err)
+	case errors.As(err, &broken):
+		return i.hungry(&Failure{Kind: i.kind(), Text: bounded(text)})
 	case errors.As(err, &trap):
 		return i.hungry(&Failure{Kind: Trapped, Text: bounded(text)})
 	case text == "stack overflow":

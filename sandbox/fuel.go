@@ -29,14 +29,30 @@ const (
 // errFuel ends a guest that has used up the fuel of its invocation.
 var errFuel = errors.New("out of fuel")
 
+func refuelBuilder(w wazero.Runtime) wazero.HostModuleBuilder {
+	return w.NewHostModuleBuilder(fuelModule).NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(refuel), nil, nil).Export(refuelName)
+}
+
 func defineRefuel(ctx context.Context, w wazero.Runtime) error {
-	_, err := w.NewHostModuleBuilder(fuelModule).NewFunctionBuilder().
-		WithGoModuleFunction(api.GoModuleFunc(refuel), nil, nil).Export(refuelName).Instantiate(ctx)
+	_, err := refuelBuilder(w).Instantiate(ctx)
 	return err
 }
 
-func refuel(ctx context.Context, _ api.Module, _ []uint64) {
+// linkRefuel makes the module of refuel that components are linked with: wazero lends no named host module to a resolver of imports.
+func linkRefuel(ctx context.Context, w wazero.Runtime) (api.Module, error) {
+	compiled, err := refuelBuilder(w).Compile(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return w.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().WithName(""))
+}
+
+func refuel(ctx context.Context, m api.Module, _ []uint64) {
 	v, _ := ctx.Value(invocationKey{}).(*invocation)
+	if parts := v.instance.parts; parts != nil {
+		v.instance.refuelPart(v, parts.fuelOf(m))
+		return
+	}
 	v.instance.refuel(v)
 }
 
@@ -54,14 +70,18 @@ func (i *instance) refuel(v *invocation) {
 	}
 	i.slices++
 	i.session.yield(i.slices%breath == 0)
-	i.given += grant
-	i.fuel.Set(uint64(int64(i.fuel.Get()) + grant))
+	i.grant(i.fuels[0], grant)
+}
+
+func (i *instance) grant(fuel api.MutableGlobal, units int64) {
+	i.given += units
+	fuel.Set(uint64(int64(fuel.Get()) + units))
 }
 
 // nextSlice is how much a guest that asks for fuel gets: what it owes (a bulk instruction is charged in one step, however large) and a slice,
 // within the fuel of its invocation. A guest that asks when it was granted all of that gets nothing, and has used it up.
 func (i *instance) nextSlice() int64 {
-	next := slice + max(-int64(i.fuel.Get()), 0)
+	next := slice + max(-int64(i.fuels[0].Get()), 0)
 	if limit := i.component.binding.Fuel; limit > 0 {
 		next = min(next, int64(limit)-i.given)
 	}
@@ -75,7 +95,14 @@ func (i *instance) arm() {
 	if limit := i.component.binding.Fuel; limit > 0 {
 		i.given = min(slice, int64(limit))
 	}
-	i.fuel.Set(uint64(i.given))
+	i.yielded = 0
+	for k, fuel := range i.fuels {
+		if k != i.lead() {
+			fuel.Set(0)
+		} else {
+			fuel.Set(uint64(i.given))
+		}
+	}
 }
 
 // overspent tells whether the guest has used more than it may since it last looked at its fuel.
@@ -86,8 +113,74 @@ func (i *instance) overspent() bool {
 
 // burnt is how many units the guest has used in this invocation.
 func (i *instance) burnt() uint64 {
-	if i.fuel == nil {
+	left := int64(0)
+	for _, fuel := range i.fuels {
+		left += int64(fuel.Get())
+	}
+	return uint64(max(i.given-left, 0))
+}
+
+// A component's core modules count fuel each on their own, and the instance holds one account of all. Its handler's module begins with a slice,
+// and another one that is called asks for its own: half of what may be out at once, which is two slices, so that many modules together are not
+// longer away from Go than a few slices. What they have left is taken back when the turn is given up, or where the invocation's fuel ends.
+
+// leastGrant is what a core module gets that asks while others hold much.
+const leastGrant = slice / 64
+
+// lead is the module, as an index of fuels, that has the handler.
+func (i *instance) lead() int {
+	if i.parts == nil {
 		return 0
 	}
-	return uint64(max(i.given-int64(i.fuel.Get()), 0))
+	return i.parts.assembly.lead
+}
+
+// refuelPart is refuel for a core module of a component.
+func (i *instance) refuelPart(v *invocation, fuel int) {
+	if v.parent.Err() != nil || v.overdue() {
+		panic(errInterrupted)
+	}
+	own, others := i.fuels[fuel], i.othersHold(fuel)
+	owed := max(-int64(own.Get()), 0)
+	grant := max((2*slice-others)/2, leastGrant) + owed
+	if used := int64(i.burnt()); used-i.yielded >= slice {
+		if err := i.session.pay(); err != nil {
+			panic(err)
+		}
+		i.slices++
+		i.session.yield(i.slices%breath == 0)
+		i.yielded = used
+		i.takeBack(fuel)
+		grant = slice + owed
+	}
+	if limit := i.component.binding.Fuel; limit > 0 {
+		if grant > int64(limit)-i.given {
+			i.takeBack(fuel)
+		}
+		grant = min(grant, int64(limit)-i.given)
+	}
+	if grant <= 0 {
+		panic(errFuel)
+	}
+	i.grant(own, grant)
+}
+
+// othersHold is the fuel that all modules but one have left.
+func (i *instance) othersHold(fuel int) (left int64) {
+	for k, f := range i.fuels {
+		if k != fuel {
+			left += int64(f.Get())
+		}
+	}
+	return left
+}
+
+// takeBack leaves the other modules without fuel, so that each asks when it goes on.
+func (i *instance) takeBack(fuel int) {
+	for k, f := range i.fuels {
+		if k != fuel {
+			i.given -= int64(f.Get())
+			f.Set(0)
+		}
+	}
 }

@@ -3,9 +3,11 @@ package sandbox
 import (
 	"bytes"
 	"fmt"
+
+	"github.com/tenloom/tenloom/sandbox/component"
 )
 
-// checkHeader tells a core module from what else people hand over.
+// checkHeader tells a core module or a component from what else people hand over.
 func checkHeader(wasm []byte) error {
 	magic := []byte("\x00asm")
 	switch {
@@ -19,12 +21,10 @@ func checkHeader(wasm []byte) error {
 		return &CompileError{NotWasm, fmt.Sprintf("starts with %s: not a WebAssembly module", startsWith(wasm)), "give the .wasm file that the component's build writes"}
 	case len(wasm) < 8:
 		return &CompileError{Malformed, fmt.Sprintf("the file ends after %d bytes, inside of the header", len(wasm)), "copy or build it again"}
-	case bytes.Equal(wasm[4:8], []byte{0x0d, 0, 1, 0}):
-		return &CompileError{IsComponent,
-			"this is a component of the component model; this build runs core modules (Spin SDK 1.x-5.x on wasm32-wasip1, Go SDK 2)",
-			"build one: cargo build --release --target wasm32-wasip1, or in Go GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared"}
+	case component.Is(wasm):
+		return nil
 	case !bytes.Equal(wasm[4:8], []byte{1, 0, 0, 0}):
-		return &CompileError{NotWasm, fmt.Sprintf("WebAssembly version % x is not known", wasm[4:8]), "build a core module, version 01 00 00 00"}
+		return &CompileError{NotWasm, fmt.Sprintf("WebAssembly version % x is not known", wasm[4:8]), "build a core module, version 01 00 00 00, or a component, version 0d 00 01 00"}
 	}
 	return nil
 }

@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
+	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/tenloom/tenloom/sandbox/spin"
+	"github.com/tenloom/tenloom/sandbox/wasi"
 	"github.com/tenloom/tenloom/telemetry"
 )
 
@@ -31,24 +35,28 @@ type instance struct {
 	component      *Component
 	snapshot       *snapshot // it was made from this one, or gave it; nil where it cannot be reset
 	stage          stage
-	memory         memory
-	restorer       restorer
+	quota          quota
+	memories       []*memory // in the order in which their modules are instantiated
 	call           *spin.Call
 	beginning      beginning
 	kept           kept
 	stdout, stderr printer
 
-	module        api.Module // nil until it is linked
+	linked        bool
+	module        api.Module // of a core module; nil until it is linked
 	handler, post api.Function
-	globals       []api.MutableGlobal
+	parts         *parts               // of a component; nil until it is linked
+	globals       []api.MutableGlobal  // of all modules
+	fuels         []api.MutableGlobal  // one for each module
+	one           [1]api.MutableGlobal // room for it where there is one
 	stack         [2]uint64
 
 	invocation *invocation
-	ctx        context.Context   // what the guest is called with: invocation and call
-	session    *Session          // that uses it; nil in the pool
-	fuel       api.MutableGlobal // nil where the module is not metered
-	started    time.Duration     // that its start took, in the invocation that made it
-	given      int64             // units of fuel in this invocation
+	ctx        context.Context // what the guest is called with: invocation and call
+	session    *Session        // that uses it; nil in the pool
+	started    time.Duration   // that its start took, in the invocation that made it
+	given      int64           // units of fuel in this invocation
+	yielded    int64           // units that a component had used when others last had their turn
 
 	born     time.Time     // when it was made
 	messages int           // that it has handled, where it keeps their state
@@ -61,7 +69,8 @@ type instance struct {
 
 func (c *Component) newInstance() *instance {
 	b := &c.binding
-	i := &instance{component: c, born: time.Now(), memory: memory{cap: b.Memory}, restorer: restorer{how: c.program.runtime.reset}}
+	i := &instance{component: c, born: time.Now(), quota: quota{cap: b.Memory}}
+	i.fuels = i.one[:0]
 	i.stdout = printer{stream: telemetry.Stdout, lines: c.lines.pass, kept: &i.kept}
 	i.stderr = printer{stream: telemetry.Stderr, lines: c.lines.pass, kept: &i.kept}
 	i.call = spin.NewCall(b.Host, nil)
@@ -75,6 +84,9 @@ func (i *instance) begin(ctx context.Context, call Call) {
 	if i.invocation == nil {
 		i.invocation = &invocation{instance: i}
 		i.ctx = spin.With(i.invocation, i.call)
+		if i.component.program.assembly != nil {
+			i.ctx = wasi.With(i.ctx, i.newSystem())
+		}
 	}
 	if i.used = call.Began; i.used.IsZero() {
 		i.used = time.Now()
@@ -85,27 +97,50 @@ func (i *instance) begin(ctx context.Context, call Call) {
 	i.stdout.begin(b.Output, call.Attributes)
 	i.stderr.begin(b.Output, call.Attributes)
 	i.stage, i.starved = linking, 0
-	if i.module != nil {
-		i.memory.begin(uint64(i.module.Memory().Size()))
+	if i.linked {
+		i.quota.begin()
 		i.arm()
 	}
+}
+
+// newSystem is what a component finds of an operating system. What it draws before its first message is noted, for components that start alike.
+func (i *instance) newSystem() *wasi.System {
+	b := &i.component.binding
+	i.beginning.instance = i
+	s := &wasi.System{Stdout: &i.stdout, Stderr: &i.stderr, Files: b.Files, Random: &i.beginning, Call: i.call}
+	for _, name := range slices.Sorted(maps.Keys(b.Env)) {
+		s.Env = append(s.Env, [2]string{name, b.Env[name]})
+	}
+	return s
 }
 
 // start makes the instance what every message finds: from the snapshot where there is one, otherwise by running what the module runs at start.
 func (i *instance) start() error {
 	c := i.component
-	if err := i.link(); err != nil {
+	s := c.ready()
+	if need := c.program.memory; need > i.quota.cap {
+		return &Failure{Kind: OutOfMemory, Text: fmt.Sprintf("the module needs %s of memory to start, its cap is %s; %s", bytesText(need), bytesText(i.quota.cap), memoryKnob)}
+	}
+	link := i.link
+	if c.program.assembly != nil {
+		link = func() error { return i.assemble(s == nil) }
+	}
+	if err := link(); err != nil {
 		return err
 	}
-	i.arm()
-	if s := c.ready(); s != nil {
+	i.linked = true
+	if s != nil {
+		i.arm()
 		i.snapshot = s
 		return i.become(s)
 	}
-	if err := i.boot(); err != nil {
-		return err
+	if c.program.assembly == nil {
+		i.arm()
+		if err := i.boot(); err != nil {
+			return err
+		}
 	}
-	if c.program.report.Resettable { // other messages do not pay for the start either
+	if c.program.resettable { // other messages do not pay for the start either
 		i.arm()
 	}
 	return c.keepSnapshot(i)
@@ -114,36 +149,53 @@ func (i *instance) start() error {
 // link instantiates the module. Nothing of the guest runs: the rewriter has put data and the start function into a function of their own.
 func (i *instance) link() (err error) {
 	c := i.component
-	if need := c.program.memory; need > i.memory.cap {
-		return &Failure{Kind: OutOfMemory, Text: fmt.Sprintf("the module needs %s of memory to start, its cap is %s; %s", bytesText(need), bytesText(i.memory.cap), memoryKnob)}
-	}
 	config := c.config.WithStdout(&i.stdout).WithStderr(&i.stderr)
 	if c.snapshot.Load() == nil {
 		i.beginning.instance = i
 		config = config.WithRandSource(&i.beginning)
 	}
-	ctx := experimental.WithMemoryAllocator(i.ctx, &i.memory)
-	w, compiled := c.program.runtime.wazero, c.program.compiled
+	w, code := c.program.runtime.wazero, c.program.cores[0]
+	compiled := code.compiled
 	if c.binding.Files != nil {
 		w = c.program.runtime.filed
 		if compiled, err = c.program.filed(); err != nil {
 			return err
 		}
 	}
-	if i.module, err = w.InstantiateModule(ctx, compiled, config); err != nil {
+	if i.module, err = i.instantiate(i.ctx, w, compiled, config); err != nil {
 		return err
 	}
 	i.handler = i.module.ExportedFunction(c.program.abi.handler)
 	if c.program.post != "" {
 		i.post = i.module.ExportedFunction(c.program.post)
 	}
-	return i.findGlobals()
+	return i.findGlobals(i.module, &code.report)
+}
+
+// instantiate makes a module with memory of the instance's.
+func (i *instance) instantiate(ctx context.Context, w wazero.Runtime, compiled wazero.CompiledModule, config wazero.ModuleConfig) (api.Module, error) {
+	known := len(i.memories)
+	module, err := w.InstantiateModule(experimental.WithMemoryAllocator(ctx, (*allocator)(i)), compiled, config)
+	if err == nil && len(i.memories) > known {
+		i.memories[known].of = module.Memory()
+	}
+	return module, err
+}
+
+// allocator adds a memory to an instance for each module that defines one.
+type allocator instance
+
+// Allocate implements experimental.MemoryAllocator.
+func (a *allocator) Allocate(least, most uint64) experimental.LinearMemory {
+	m := &memory{quota: &a.quota, restorer: restorer{how: a.component.program.runtime.reset}}
+	a.memories = append(a.memories, m)
+	return m.Allocate(least, most)
 }
 
 // boot runs what the module runs at start: its data, its start function, _initialize.
 func (i *instance) boot() error {
 	p := i.component.program
-	if name := p.report.Init; name != "" {
+	if name := p.cores[0].report.Init; name != "" {
 		if err := i.module.ExportedFunction(name).CallWithStack(i.ctx, nil); err != nil {
 			return err
 		}
@@ -172,6 +224,10 @@ func (i *instance) how() (telemetry.Instance, time.Duration) {
 // handle gives the guest one message. The result is two bytes wherever the guest points: 00 is ok; 01 is an error whose code is the second
 // byte, where 01 00, "error: success", is what the Go SDK up to 2 answers when all went well.
 func (i *instance) handle(payload []byte) (legacy bool, err error) {
+	if i.parts != nil {
+		i.stage = handling
+		return i.parts.handle(i.ctx, payload)
+	}
 	ptr, err := i.lower(payload)
 	if err != nil {
 		return false, err
@@ -239,6 +295,9 @@ func (i *instance) finish() {
 	i.stdout.flush()
 	i.stderr.flush()
 	i.stdout.of, i.stderr.of = nil, nil // they are the caller's
+	if i.parts != nil && !i.component.binding.Reuse {
+		i.parts.store.Reset()
+	}
 	i.call.Close()
 	if !i.invocation.end() {
 		i.invocation = nil // somebody may still look at it
@@ -247,7 +306,14 @@ func (i *instance) finish() {
 
 // close ends the guest and gives back all that it had. The memory goes last: nothing may point there any more.
 func (i *instance) close() {
-	defer i.memory.release()
+	defer func() {
+		for _, m := range i.memories {
+			m.release()
+		}
+	}()
+	if i.parts != nil {
+		i.parts.close()
+	}
 	if i.module != nil {
 		i.module.Close(context.Background()) // closing files that were only read cannot fail in a way that matters
 	}
@@ -257,7 +323,7 @@ const memoryKnob = "more goes into memory = \"...\" in [component.<id>.tool.tenl
 
 // hungry names the memory cap as the cause where growth was refused before the guest ended.
 func (i *instance) hungry(f *Failure) *Failure {
-	if i.memory.refused == 0 {
+	if i.quota.refused == 0 {
 		return f
 	}
 	return &Failure{Kind: OutOfMemory, Code: f.Code, Text: bounded("out of memory" + i.shortOfMemory() + "\n" + f.Text)}
@@ -265,10 +331,10 @@ func (i *instance) hungry(f *Failure) *Failure {
 
 // shortOfMemory says that growth was refused, and where to allow it; nothing where it was not.
 func (i *instance) shortOfMemory() string {
-	if i.memory.refused == 0 {
+	if i.quota.refused == 0 {
 		return ""
 	}
-	return fmt.Sprintf(": it asked for %s, its cap is %s; %s", bytesText(i.memory.refused), bytesText(i.memory.cap), memoryKnob)
+	return fmt.Sprintf(": it asked for %s, its cap is %s; %s", bytesText(i.quota.refused), bytesText(i.quota.cap), memoryKnob)
 }
 
 // shortOfHandles says that the guest was refused a handle, and where to allow it; nothing where it was not.
@@ -306,6 +372,9 @@ func (i *instance) while() string {
 	case linking:
 		return " while it was instantiated"
 	case starting:
+		if i.component.program.assembly != nil {
+			return " while it started"
+		}
 		return " in _initialize"
 	case allocating:
 		return " in " + i.component.program.abi.allocator

@@ -7,55 +7,67 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 )
 
-// memory is the linear memory of one instance: wazero's allocator, held to the tenant's cap. One goroutine uses it, the invoking one.
-//
-// The whole of what the guest may reach is reserved at once, so it never moves; pages cost nothing until they are written. wazero may call
-// Free while guest code still stands on the stack, so Free does nothing: release gives the memory back when the call has returned.
-type memory struct {
+// quota holds all memories of an instance together to the tenant's cap. One goroutine uses it, the invoking one.
+type quota struct {
 	cap     uint64 // bytes
-	region  region
+	used    uint64 // bytes, of all memories
 	peak    uint64 // bytes; the most that the guest had
 	refused uint64 // bytes; the size that was asked for when growth was refused, 0 if it never was
-	rewind  uint64 // bytes; not 0: the next growth answers this size instead
 	err     error  // the host had no memory to give
 }
 
 // begin forgets what the message before has done.
-func (m *memory) begin(size uint64) { m.peak, m.refused = size, 0 }
+func (q *quota) begin() { q.peak, q.refused = q.used, 0 }
+
+// memory is one linear memory of an instance: wazero's allocator, within the quota.
+//
+// The whole of what the guest may reach is reserved at once, so it never moves; pages cost nothing until they are written. wazero may call
+// Free while guest code still stands on the stack, so Free does nothing: release gives the memory back when the call has returned.
+type memory struct {
+	quota    *quota
+	of       api.Memory // nil until its module is there
+	region   region
+	restorer restorer
+	size     uint64 // bytes
+	rewind   uint64 // bytes; not 0: the next growth answers this size instead
+}
 
 // shrink sets a memory back to a smaller size, which wazero has no door for: the length of what Reallocate returns becomes the memory's
 // size, whatever was asked for. It needs room for one page below the maximum.
-func (m *memory) shrink(memory api.Memory, size uint64) bool {
+func (m *memory) shrink(size uint64) bool {
 	m.rewind = size
-	_, ok := memory.Grow(1)
+	_, ok := m.of.Grow(1)
 	m.rewind = 0
-	return ok && uint64(memory.Size()) == size
+	return ok && uint64(m.of.Size()) == size
 }
 
 // Allocate implements experimental.MemoryAllocator.
 func (m *memory) Allocate(_, most uint64) experimental.LinearMemory {
-	m.err = m.region.reserve(min(most, m.cap))
+	m.quota.err = m.region.reserve(min(most, m.quota.cap))
 	return m
 }
 
 // Reallocate implements experimental.LinearMemory. nil refuses, and memory.grow answers -1.
 func (m *memory) Reallocate(size uint64) []byte {
-	if m.err != nil {
+	q := m.quota
+	if q.err != nil {
 		return nil
 	}
 	if m.rewind > 0 {
-		return m.region.prefix(m.rewind)
+		size = m.rewind
 	}
-	if size > m.cap {
-		m.refused = size
+	others := q.used - m.size
+	if others+size > q.cap {
+		q.refused = others + size
 		return nil
 	}
 	b := m.region.prefix(size)
 	if b == nil && size > 0 {
-		m.err = fmt.Errorf("no memory for %d bytes", size)
+		q.err = fmt.Errorf("no memory for %d bytes", size)
 		return nil
 	}
-	m.peak = max(m.peak, size)
+	m.size, q.used = size, others+size
+	q.peak = max(q.peak, q.used)
 	return b
 }
 

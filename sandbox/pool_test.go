@@ -79,7 +79,7 @@ func TestIdleInstancesRest(t *testing.T) {
 		t.Fatalf("%d instances wait", n)
 	}
 	light := p.runtime.idleBytes.Load()
-	if how, _ := p.runtime.Reset(); how != ResetByCopy && (light >= heavy || light != 2*idleCost) {
+	if how, _ := p.runtime.Reset(); how != ResetByCopy && (light >= heavy || light != 2*moduleCost) {
 		t.Errorf("%d bytes wait, %d before", light, heavy)
 	}
 	for _, i := range c.pool.idle {
@@ -94,7 +94,7 @@ func TestIdleInstancesRest(t *testing.T) {
 // At the bound instances are closed instead of kept, and whoever was not used for longest makes room.
 func TestBudgetOfWaitingInstances(t *testing.T) {
 	const room = 4
-	r, err := New(context.Background(), Config{MaxIdle: room * idleCost})
+	r, err := New(context.Background(), Config{MaxIdle: room * moduleCost})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestBudgetOfWaitingInstances(t *testing.T) {
 
 // Messages, trimming, squeezing and closing at once: nothing is counted twice, nothing is lost, nobody sees another's traces.
 func TestPoolHammer(t *testing.T) {
-	r, err := New(context.Background(), Config{MaxIdle: 6 * idleCost})
+	r, err := New(context.Background(), Config{MaxIdle: 6 * moduleCost})
 	if err != nil {
 		t.Fatal(err)
 	}

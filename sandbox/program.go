@@ -22,6 +22,8 @@ type Shape byte
 const (
 	ShapeA Shape = 'A' // wit-bindgen 0.2: handle-redis-message, canonical_abi_realloc
 	ShapeB Shape = 'B' // fermyon:spin's interfaces at core level: fermyon:spin/inbound-redis#handle-message, cabi_realloc
+	ShapeC Shape = 'C' // a component that exports fermyon:spin/inbound-redis
+	ShapeD Shape = 'D' // a component that exports the asynchronous spin:redis/inbound-redis@3.0.0
 )
 
 func (s Shape) String() string { return string(rune(s)) }
@@ -45,19 +47,20 @@ const (
 // listed is how many names an error message lists before it says how many more there are.
 const listed = 32
 
-// Program is a compiled module. It belongs to no tenant, is immutable, and is safe for concurrent use.
+// Program is a compiled module or component. It belongs to no tenant, is immutable, and is safe for concurrent use.
 type Program struct {
-	runtime  *Runtime
-	digest   [sha256.Size]byte
-	filed    func() (wazero.CompiledModule, error) // the same code for components with files, from the first use on
-	compiled wazero.CompiledModule
-	files    []string // that hold it in the cache
-	abi      abi
-	post     string // name of the handler's post-return function, "" where there is none
-	starts   string // "_initialize" where it is exported
-	report   rewrite.Report
-	imports  []string
-	memory   uint64 // bytes that an instance needs at least
+	runtime    *Runtime
+	digest     [sha256.Size]byte
+	filed      func() (wazero.CompiledModule, error) // the code of a core module for components with files, from the first use on
+	cores      []*code                               // of a component as Plan.Modules, else one
+	assembly   *assembly                             // nil for a core module
+	abi        abi
+	post       string // name of the handler's post-return function, "" where there is none
+	starts     string // "_initialize" where it is exported
+	resettable bool   // memories and mutable globals are all that an invocation changes in an instance
+	why        string // it is not
+	imports    []string
+	memory     uint64 // bytes that an instance needs at least
 
 	references int // guarded by Runtime.mu
 
@@ -66,12 +69,33 @@ type Program struct {
 	other     wazero.CompiledModule     // filed's, nil where it was not used; guarded by Runtime.mu
 }
 
-// newProgram holds a compiled module against what a guest must export and may import. The bytes are those that compiled was made of: a
-// rewritten module or its outline.
-func newProgram(r *Runtime, digest [sha256.Size]byte, wasm []byte, compiled wazero.CompiledModule, report rewrite.Report) (*Program, error) {
-	p := &Program{runtime: r, digest: digest, compiled: compiled, memory: report.MemoryMin << 16, report: report}
+// code is a core module, rewritten and compiled.
+type code struct {
+	wasm     []byte // what compiled was made of: the rewritten module or its outline
+	report   rewrite.Report
+	compiled wazero.CompiledModule
+	files    []string // that hold it in the cache
+}
+
+// ownMemory is how many bytes of memory an instance needs at least; 0 where it imports its memory.
+func (c *code) ownMemory() uint64 {
+	if slices.ContainsFunc(c.report.Foreign, func(i rewrite.Import) bool { return i.Kind == "memory" }) {
+		return 0
+	}
+	return c.report.MemoryMin << 16
+}
+
+// close gives the code up.
+func (c *code) close(r *Runtime) error {
+	r.cache.release(c.files)
+	return c.compiled.Close(context.Background())
+}
+
+// newProgram holds a compiled core module against what a guest must export and may import.
+func newProgram(r *Runtime, digest [sha256.Size]byte, c *code) (*Program, error) {
+	p := &Program{runtime: r, digest: digest, cores: []*code{c}, memory: c.report.MemoryMin << 16, resettable: c.report.Resettable, why: c.report.Why}
 	p.filed = sync.OnceValues(func() (wazero.CompiledModule, error) {
-		c, err := r.filed.CompileModule(onlyCached, wasm) // as long as compiled is open, the code is in wazero's memory
+		c, err := r.filed.CompileModule(onlyCached, c.wasm) // as long as compiled is open, the code is in wazero's memory
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		p.other = c
@@ -91,7 +115,7 @@ func newProgram(r *Runtime, digest [sha256.Size]byte, wasm []byte, compiled waze
 
 // findHandler picks the shape. The texts of the first two errors are Spin's (crates/trigger-redis).
 func (p *Program) findHandler() error {
-	exports := p.compiled.ExportedFunctions()
+	exports := p.cores[0].compiled.ExportedFunctions()
 	var found []abi
 	for _, a := range abis {
 		if exports[a.handler] != nil {
@@ -118,8 +142,8 @@ var (
 )
 
 func (p *Program) checkExports() error {
-	exports := p.compiled.ExportedFunctions()
-	if p.compiled.ExportedMemories()["memory"] == nil {
+	exports := p.cores[0].compiled.ExportedFunctions()
+	if p.cores[0].compiled.ExportedMemories()["memory"] == nil {
 		return &CompileError{BadExport, "component exports no memory", `export its memory as "memory", as every toolchain does by default`}
 	}
 	if exports[p.abi.allocator] == nil {
@@ -146,11 +170,11 @@ func (p *Program) checkExports() error {
 
 // checkImports refuses what nobody offers, by module and name.
 func (p *Program) checkImports() error {
-	if foreign := p.report.Foreign; len(foreign) > 0 { // nobody offers but functions
+	if foreign := p.cores[0].report.Foreign; len(foreign) > 0 { // nobody offers but functions
 		f := foreign[0]
 		return p.notOffered(f.Module, f.Name, fmt.Sprintf("the %s %q of module %q", f.Kind, f.Name, f.Module))
 	}
-	for _, def := range p.compiled.ImportedFunctions() {
+	for _, def := range p.cores[0].compiled.ImportedFunctions() {
 		module, name, _ := def.Import()
 		if module == fuelModule { // the rewriter's; no guest's own may name it
 			continue
@@ -185,7 +209,7 @@ func (p *Program) Digest() string { return "sha256:" + hex.EncodeToString(p.dige
 // Shape tells the ABI in use.
 func (p *Program) Shape() Shape { return p.abi.shape }
 
-// Imports lists the modules that the guest imports from, sorted.
+// Imports lists the modules or, of a component, the interfaces that the guest imports, sorted.
 func (p *Program) Imports() []string { return slices.Clone(p.imports) }
 
 // Close gives one reference back; the last one frees the code. No component of the Program may be invoked after that.
@@ -200,8 +224,13 @@ func (p *Program) Close() error {
 		return nil
 	}
 	delete(r.programs, p.digest)
-	r.cache.release(p.files)
-	err := p.compiled.Close(context.Background())
+	var err error
+	if p.assembly != nil {
+		err = p.assembly.host.Close(context.Background())
+	}
+	for _, c := range p.cores {
+		err = errors.Join(err, c.close(r))
+	}
 	if p.other != nil {
 		err = errors.Join(err, p.other.Close(context.Background()))
 	}

@@ -21,8 +21,8 @@ import (
 func TestNextMessageFindsTheSnapshot(t *testing.T) {
 	p := scribbler(t)
 	c := p.Bind(Binding{})
-	if !p.report.Resettable {
-		t.Fatalf("cannot be reset: %s", p.report.Why)
+	if !p.cores[0].report.Resettable {
+		t.Fatalf("cannot be reset: %s", p.cores[0].report.Why)
 	}
 	var all sync.WaitGroup
 	for seed := range uint64(8) {
@@ -82,10 +82,13 @@ func scribble(t *testing.T, c *Component, r *rand.Rand) {
 
 func compareToSnapshot(t *testing.T, i *instance, s *snapshot) {
 	t.Helper()
-	if size := uint64(i.module.Memory().Size()); size != s.size {
+	if size := i.quota.used; size != s.size {
 		t.Errorf("an instance waits with %d bytes of memory, the snapshot has %d", size, s.size)
 	}
-	if !bytes.Equal(i.memory.region.prefix(s.size), s.image.bytes) {
+	for k, m := range i.memories {
+		if f := s.memories[k]; uint64(m.of.Size()) == f.size && bytes.Equal(m.region.prefix(f.size), f.image.bytes) {
+			continue
+		}
 		t.Error("an instance waits with memory that differs from the snapshot")
 	}
 	for k, g := range i.globals {
@@ -139,11 +142,11 @@ func TestSnapshotIsShared(t *testing.T) {
 			t.Errorf("%s: together is %v", name, together)
 		}
 		one.Close()
-		if row.together && s.image.bytes == nil {
+		if row.together && s.memories[0].image.bytes == nil {
 			t.Errorf("%s: the image is gone while a component has it", name)
 		}
 		other.Close()
-		if s.image.bytes != nil || len(row.p.snapshots) > 0 {
+		if s.memories[0].image.bytes != nil || len(row.p.snapshots) > 0 {
 			t.Errorf("%s: the image outlives its components", name)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +15,9 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
+	"github.com/tenloom/tenloom/sandbox/canon/host"
 	"github.com/tenloom/tenloom/sandbox/spin"
+	"github.com/tenloom/tenloom/sandbox/wasi"
 )
 
 // DefaultMaxModule is the size in bytes above which a module is refused where Config says nothing: 64 MiB.
@@ -30,6 +33,8 @@ type Config struct {
 	CompileTime   time.Duration // for one module, waiting for others not counted; 0 means DefaultCompileTime
 	CompileApart  []string      // command line of a process that compiles one module, see CompileCommand; nil compiles in this process
 	CompileMemory int64         // bytes that such a process may use beside what it starts with, where the system has a limit for it (Linux); 0 means DefaultCompileMemory
+
+	Interfaces []host.Interface // that components may import beside those that the sandbox has; core modules have none of them
 
 	MaxIdle int64       // bytes that instances may hold while they wait for a message, over all components; 0 means DefaultMaxIdle
 	Reset   ResetMethod // how instances are made clean; "" means the first of ResetTrials that works. New fails where one is named that does not
@@ -51,7 +56,9 @@ type Runtime struct {
 	cache     *codeCache
 	log       *slog.Logger
 	maxModule int64
-	offered   map[string]funcDefs // what guests may import, by module; not changed after New
+	offered   map[string]funcDefs // what core modules may import, by module; not changed after New
+	registry  *host.Registry      // what components may import
+	refuel    api.Module          // of core modules of components
 	turns     *turns
 
 	compiling     chan struct{} // holds one for each compilation that runs
@@ -97,11 +104,17 @@ func New(ctx context.Context, c Config) (*Runtime, error) {
 	if r.reset, r.resetReason, err = chooseReset(c.Reset); err != nil {
 		return nil, err
 	}
+	if r.registry, err = host.New(slices.Concat(c.Interfaces, wasi.Interfaces())...); err != nil {
+		return nil, err
+	}
 	if err := r.openCompiler(ctx, c); err != nil {
 		return nil, errors.Join(err, r.Close(ctx))
 	}
 	if err := errors.Join(r.define(ctx, r.wazero, true), r.define(ctx, r.filed, false)); err != nil {
 		return nil, errors.Join(err, r.Close(ctx))
+	}
+	if r.refuel, err = linkRefuel(ctx, r.wazero); err != nil {
+		return nil, errors.Join(fmt.Errorf("define %s: %w", fuelModule, err), r.Close(ctx))
 	}
 	if r.resetReason != "" && c.Reset == "" {
 		r.log.Info("instances are not reset in the cheapest way", "by", r.reset, "reason", r.resetReason)

@@ -61,7 +61,7 @@ func (s *Session) leave() {
 		return
 	}
 	if s.instance != nil {
-		s.instance.restorer.leave()
+		s.instance.unwatch()
 	}
 	runtime.UnlockOSThread()
 	s.locked = false
@@ -71,7 +71,7 @@ func (s *Session) leave() {
 func (s *Session) pause() {
 	s.charge()
 	s.component.program.runtime.turns.leave(&s.turn)
-	s.instance.restorer.moved()
+	s.instance.moved()
 	runtime.UnlockOSThread()
 }
 
@@ -84,7 +84,7 @@ func (s *Session) resume() {
 // yield gives turn and thread up at the end of a slice of fuel, until it is this guest's turn again. A goroutine that is locked to its thread
 // would yield and wait at the price of thread switches.
 func (s *Session) yield(breathe bool) {
-	s.instance.restorer.moved()
+	s.instance.moved()
 	runtime.UnlockOSThread()
 	if breathe {
 		time.Sleep(breathFor)
@@ -123,7 +123,7 @@ func (s *Session) use(ctx context.Context, call Call, to func(*instance) error) 
 	s.charge()
 	r := &s.result
 	*r = Result{}
-	r.Output, r.Truncated, r.Memory, r.Fuel = i.kept.bytes, i.stdout.truncated+i.stderr.truncated, i.memory.peak, i.burnt()
+	r.Output, r.Truncated, r.Memory, r.Fuel = i.kept.bytes, i.stdout.truncated+i.stderr.truncated, i.quota.peak, i.burnt()
 	r.Instance, r.Started = i.how()
 	r.Calls, r.Called = i.call.Outcalls()
 	sound := err == nil

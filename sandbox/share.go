@@ -37,7 +37,7 @@ func (b *beginning) Read(into []byte) (int, error) {
 func (i *instance) sharedAs() (key snapshotKey, ok bool) {
 	c := i.component
 	switch {
-	case c.binding.Files != nil, i.call.Used(), i.stdout.wrote() || i.stderr.wrote(), i.memory.refused > 0:
+	case c.binding.Files != nil, i.call.Used(), i.stdout.wrote() || i.stderr.wrote(), i.quota.refused > 0:
 		return key, false
 	case i.beginning.drew && c.binding.Owner == "":
 		return key, false
@@ -88,7 +88,7 @@ func (p *Program) release(s *snapshot) {
 	if s.offered {
 		delete(p.snapshots, s.key)
 	}
-	s.image.close()
+	s.close()
 }
 
 // digestEnv is the environment as a key.

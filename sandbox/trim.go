@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"runtime"
 	"slices"
@@ -93,8 +94,11 @@ func (c *Component) rest(i *instance) error {
 	if c.binding.Reuse || i.snapshot == nil {
 		return nil
 	}
-	err := i.restorer.forget(&i.memory.region, i.snapshot.image)
-	cost := idleCost + i.restorer.private()
+	var err error
+	for k, m := range i.memories {
+		err = errors.Join(err, m.restorer.forget(&m.region, i.snapshot.memories[k].image))
+	}
+	cost := c.program.idleCost() + i.private()
 	c.program.runtime.idleBytes.Add(cost - i.cost)
 	i.cost = cost
 	return err
@@ -111,7 +115,7 @@ func (c *Component) discard(all []*instance) {
 // warm makes instances ahead of the messages that they are for, as many as the component keeps. Nothing of the guest runs: they are made
 // from the snapshot, and a component without one has none.
 func (c *Component) warm(ctx context.Context) error {
-	if c.snapshot.Load() == nil || c.binding.Files != nil {
+	if c.snapshot.Load() == nil || c.binding.Files != nil && c.program.assembly == nil {
 		return nil
 	}
 	for n := c.pool.size(); n < c.binding.Warm && c.program.runtime.room(); n++ {
@@ -130,6 +134,6 @@ func (c *Component) warm(ctx context.Context) error {
 func (i *instance) ahead() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	defer i.restorer.moved()
+	defer i.moved()
 	return i.run(func(*instance) error { return nil })
 }

@@ -49,7 +49,7 @@ func hammerWild(t *testing.T, how ResetMethod) {
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
-		if p.report.Resettable {
+		if p.cores[0].report.Resettable {
 			resettable++
 		}
 		one, other := bindWild(t, p, seed), bindWild(t, p, seed)

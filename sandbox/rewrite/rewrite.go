@@ -17,7 +17,7 @@ import (
 )
 
 // Version names what Module makes of a module: part of the key under which its results are kept.
-const Version = 2
+const Version = 3
 
 // prefix begins the names that the rewriter adds and no module may use.
 const prefix = "__tl_"
@@ -66,6 +66,10 @@ type Report struct {
 	// Resettable says that memory and Globals are all that an invocation changes in an instance; Why is the first reason it is not.
 	Resettable bool
 	Why        string
+
+	// Linked says that of an instance whose imported memory, tables and mutable globals belong to modules that are reset with it.
+	Linked    bool
+	WhyLinked string
 
 	Foreign              []Import // imports that are not functions, in their order
 	Tables               []Table  // imported ones first; as the original declares them

@@ -452,7 +452,11 @@ func (w *writer) functionNames(id byte, r reader) {
 func (w *writer) report() Report {
 	r := Report{
 		Version: Version, Fuel: fuelName, Start: w.start >= 0, Globals: w.globalNames(), Foreign: w.foreign, Tables: w.tables,
-		Functions: len(w.bodies), Metered: w.metered, Why: w.keeps(),
+		Functions: len(w.bodies), Metered: w.metered, WhyLinked: w.keeps(),
+	}
+	r.Linked = r.WhyLinked == ""
+	if r.Why = w.shares(); r.Why == "" {
+		r.Why = r.WhyLinked
 	}
 	r.Resettable = r.Why == ""
 	if w.inits > 0 {
@@ -467,19 +471,27 @@ func (w *writer) report() Report {
 	return r
 }
 
-// keeps tells what an instance keeps from one invocation to the next beside its memory and its own globals, "" where there is nothing.
-func (w *writer) keeps() string {
+// shares tells what an instance changes that belongs to another module, "" where there is nothing.
+func (w *writer) shares() string {
 	if w.imported.memories > 0 {
 		return "its memory is imported"
 	}
 	if w.imported.tables > 0 {
 		return "it imports a table"
 	}
+	for i, g := range w.globals[:w.imported.globals] {
+		if g.mutable {
+			return fmt.Sprintf("it imports the mutable global %d", i)
+		}
+	}
+	return ""
+}
+
+// keeps tells what an instance keeps from one invocation to the next beside memories and globals, "" where there is nothing.
+func (w *writer) keeps() string {
 	for i, g := range w.globals {
 		switch {
-		case !g.mutable:
-		case i < w.imported.globals:
-			return fmt.Sprintf("it imports the mutable global %d", i)
+		case !g.mutable || i < w.imported.globals:
 		case g.valueType == typeV128:
 			return fmt.Sprintf("global %d is mutable and a v128, which cannot be set from outside", i)
 		case g.valueType == typeFuncref || g.valueType == typeExternref:
