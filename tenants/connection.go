@@ -10,10 +10,11 @@ import (
 // Connection is a tenant's own Redis server or cluster, and how to log in there. Triggers name it as their Endpoint.
 type Connection struct {
 	Tenant  ID        `json:"tenant"`
-	Name    string    `json:"name"`         // unique within the tenant
-	Address string    `json:"address"`      // as tenants/endpoint reads it, without user and password; at most 2 KiB
-	CA      string    `json:"ca,omitempty"` // authorities to hold the server's certificate against, PEM, at most 32 KiB; "" means those of the system
-	Login   Sealed    `json:"-"`            // the sealed address with user and password; empty where none is needed
+	Name    string    `json:"name"`             // unique within the tenant
+	Address string    `json:"address"`          // as tenants/endpoint reads it, without user and password; at most 2 KiB
+	CA      string    `json:"ca,omitempty"`     // authorities to hold the server's certificate against, PEM, at most 32 KiB; "" means those of the system
+	Login   Sealed    `json:"-"`                // the sealed address with user and password; empty where none is needed
+	Vault   bool      `json:"vault,omitempty"`  // user and password come from the platform's Vault, where the operator's rule has them for this name
 	Tuning  *Tuning   `json:"tuning,omitempty"` // what a component file says beside; nil for nothing
 	Keys    Sealed    `json:"-"`                // the sealed LoginKeys as JSON; empty where there are none
 	Changed time.Time `json:"changed"`
@@ -51,6 +52,9 @@ func (n Connection) Check() error {
 	c.count("/ca", len(n.CA), 32<<10, "bytes")
 	c.count("/login", len(n.Login), 16<<10, "bytes")
 	c.count("/keys", len(n.Keys), 48<<10, "bytes")
+	if n.Vault && len(n.Login) > 0 {
+		c.add("/vault", "invalid", "user and password come from Vault, and others are given beside; leave one out")
+	}
 	if n.Tuning != nil {
 		n.Tuning.check(&c)
 	}

@@ -25,21 +25,27 @@ func connectionsCommand(g *globals) *cobra.Command {
 
 func connectionAddCommand(g *globals) *cobra.Command {
 	var user, ca string
-	var password bool
+	var password, fromVault bool
 	cmd := &cobra.Command{
 		Use: "add NAME ADDRESS", Short: "Add a Redis server, or give one that is there another login", Args: wantArgs(2, 2),
 		Long: `Add a Redis server of the tenant's own. Manifests and handlers name it as redis://NAME, in trigger addresses and in allowed_outbound_hosts; its
 channels and keys are what they say, without a prefix.
 
 The password is what stdin holds with --password; it never stands on the command line, is sealed, and is never shown. Adding one that is there
-replaces its login: what is connected goes over to the new one without losing a message.`,
+replaces its login: what is connected goes over to the new one without losing a message.
+
+With --vault user and password come from the platform's Vault, where the operator keeps them for this tenant and this name, and follow what is there:
+connections show tells how long they are valid, and what is missing where Vault denies them.`,
 		Example: "  pass show redis | tenloom connections add cache rediss://redis.example.com:6380 --user app --password\n  tenloom connections test cache",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.client(cmd)
 			if err != nil {
 				return err
 			}
-			in := map[string]string{"address": args[1], "username": user}
+			in := map[string]any{"address": args[1], "username": user, "vault": fromVault}
+			if fromVault && (user != "" || password) {
+				return fail(exitUsage, "--vault: user and password come from Vault; leave --user and --password out")
+			}
 			if ca != "" {
 				pem, err := os.ReadFile(ca)
 				if err != nil {
@@ -63,6 +69,7 @@ replaces its login: what is connected goes over to the new one without losing a 
 	flags := cmd.Flags()
 	flags.StringVar(&user, "user", "", "who logs in (default: Redis' default user)")
 	flags.BoolVar(&password, "password", false, "a password comes from stdin")
+	flags.BoolVar(&fromVault, "vault", false, "user and password come from the platform's Vault")
 	flags.StringVar(&ca, "ca", "", "PEM file of the authority that issued the server's certificate (default: the system's)")
 	return cmd
 }

@@ -83,7 +83,7 @@ func vaultFindings(ctx context.Context, file string) ([]finding, error) {
 	if err != nil || given == nil {
 		return nil, err
 	}
-	part, err := openVault(given, "", slog.New(slog.DiscardHandler))
+	part, err := openVault(given, "", "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}

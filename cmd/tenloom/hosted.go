@@ -108,7 +108,7 @@ func openHosted(ctx context.Context, c *configuration, log *slog.Logger) (_ *hos
 	if err != nil {
 		return nil, fail(exitUsage, "vault: %w", err)
 	}
-	if h.vault, err = openVault(vaultConfig, c.text("vault.variables"), log); err != nil {
+	if h.vault, err = openVault(vaultConfig, c.text("vault.variables"), c.text("vault.connections"), log); err != nil {
 		return nil, err
 	}
 	h.add(plainly(h.vault.close))
@@ -120,7 +120,7 @@ func openHosted(ctx context.Context, c *configuration, log *slog.Logger) (_ *hos
 	h.guard = &outbound.Dialer{Blocked: blocked}
 	h.servers = newPlatformServers(newServers(nil, "", h.scheduler, log))
 	h.connections = newConnections(&connections{
-		store: h.store, sealer: h.sealer, on: h.scheduler, dial: h.outward, follow: h.servers.follow, retire: h.retire, log: log,
+		store: h.store, sealer: h.sealer, on: h.scheduler, dial: h.outward, follow: h.servers.follow, retire: h.retire, lend: h.vault.lend, log: log,
 	})
 	h.variables = newSettled(h.store, h.sealer, log)
 	h.add(always(h.servers.close))

@@ -64,6 +64,9 @@ func (h *hosted) checkConnection(n tenants.Connection) error {
 	if err != nil {
 		return fault("/address", "%v", err)
 	}
+	if n.Vault && !h.vault.offersConnections() {
+		return fault("/vault", "%v", errNoVault)
+	}
 	if id, ours, err := h.servers.meant(n.Address); err != nil || ours {
 		return fault("/address", "it is the platform's own Redis; a manifest names that one as redis://%s, and a policy grants it", id)
 	}
@@ -84,6 +87,11 @@ func (h *hosted) testConnection(ctx context.Context, n tenants.Connection) (api.
 	}
 	defer one.clients.Close()
 	defer one.end()
+	if n.Vault {
+		if err := h.connections.lent(ctx, one); err != nil {
+			return api.Found{}, err
+		}
+	}
 	p, err := one.options.Probe(ctx)
 	f := api.Found{
 		Server: p.Server, User: p.User, Version: p.Version, Mode: p.Mode, Role: p.Role, Protocol: p.RESP, TLS: p.TLS,
@@ -104,6 +112,7 @@ func (h *hosted) connectionState(t tenants.ID, name string) api.ConnectionState 
 	if n == nil {
 		return s
 	}
+	s.Credential = n.showsCredential()
 	s.UsedBy = h.controller.Running(t, func(m *manifest.Manifest, triggers []tenants.Trigger) bool { return h.uses(n, m, triggers) })
 	n.mu.Lock()
 	attached, stale := n.attached, n.stale
@@ -114,7 +123,7 @@ func (h *hosted) connectionState(t tenants.ID, name string) api.ConnectionState 
 	s.State = "ok"
 	for _, target := range h.scheduler.TargetStates(n.id) {
 		if target.State != scheduler.Active {
-			s.State, s.Detail = "degraded", target.Name+" is "+strings.TrimSpace(target.State.String()+" "+target.Reason)
+			s.State, s.Detail = "degraded", target.Name+" is "+strings.TrimSpace(target.State.String()+" "+target.Reason)+n.advise(target.Reason)
 		}
 	}
 	if stale != "" {

@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -16,6 +15,7 @@ import (
 	"github.com/tenloom/tenloom/sandbox/outbound"
 	"github.com/tenloom/tenloom/scheduler"
 	"github.com/tenloom/tenloom/secrets"
+	"github.com/tenloom/tenloom/secrets/vault"
 	"github.com/tenloom/tenloom/tenants"
 	"github.com/tenloom/tenloom/tenants/endpoint"
 	"github.com/tenloom/tenloom/tenants/store"
@@ -28,9 +28,10 @@ type connections struct {
 	store  *store.Store
 	sealer *secrets.Sealer
 	on     *scheduler.Scheduler
-	dial   dialFunc                                                     // with the platform's rules of what may be reached
-	follow func(context.Context, tenants.EndpointID, *endpoint.Options) // tells of other masters and moved slots, until its context ends
-	retire func(t tenants.ID, which func(address string) bool)          // takes a tenant's outbound clients out of use
+	dial   dialFunc                                                                                     // with the platform's rules of what may be reached
+	follow func(context.Context, tenants.EndpointID, *endpoint.Options)                                 // tells of other masters and moved slots, until its context ends
+	retire func(t tenants.ID, which func(address string) bool)                                          // takes a tenant's outbound clients out of use
+	lend   func(t tenants.ID, name string, moved func(context.Context, string) error) *vault.Credential // nil where Vault has none for tenants
 	log    *slog.Logger
 
 	life context.Context
@@ -54,9 +55,13 @@ type connection struct {
 	life    context.Context
 	end     context.CancelFunc
 
+	logins atomic.Uint64 // grows when the record names another login
+
 	mu       sync.Mutex
 	record   tenants.Connection
 	revision store.Revision
+	lease    *vault.Credential   // what the record's login is kept in where that comes from Vault; nil where it does not, or Vault has none
+	former   []*vault.Credential // to be given up when nothing is logged in with them any more; a few
 	attached bool
 	stale    string // why the subscriber connections still have an older login; "" they have this one
 }
@@ -143,7 +148,7 @@ func (c *connections) put(record tenants.Connection, revision store.Revision) {
 	case have == nil:
 	case have.sameServer(record):
 		c.mu.Unlock()
-		if have.update(record, revision) {
+		if c.update(have, record, revision) {
 			c.renew(have, "its login was changed")
 		}
 		return
@@ -162,6 +167,9 @@ func (c *connections) put(record tenants.Connection, revision store.Revision) {
 			n.id = tenants.EndpointID(fmt.Sprintf("%s#%d", ownID(record.Tenant, record.Name), i))
 		}
 		c.all[record.Tenant][record.Name] = n
+		if record.Vault {
+			n.lease = c.borrow(n)
+		}
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -178,7 +186,7 @@ func (c *connections) make(record tenants.Connection, revision store.Revision) (
 	if err != nil {
 		return nil, err
 	}
-	config.Credentials, config.Dial = n.credential, c.dial
+	config.Credentials, config.Refused, config.Version, config.Dial = n.credential, n.refused, n.version, c.dial
 	if record.CA != "" && config.TLS != nil {
 		config.TLS.CA = []byte(record.CA)
 	}
@@ -192,26 +200,6 @@ func (c *connections) make(record tenants.Connection, revision store.Revision) (
 	return n, nil
 }
 
-// credential is the one place where the login of a connection is found out, at each dial. Whoever changes what it answers calls renew.
-func (n *connection) credential(context.Context) (user, password string, err error) {
-	n.mu.Lock()
-	sealed := n.record.Login
-	n.mu.Unlock()
-	if len(sealed) == 0 {
-		return "", "", nil
-	}
-	address, err := n.sealer.Open(sealed)
-	if err != nil {
-		return "", "", fmt.Errorf("open the login: %w", err)
-	}
-	u, err := url.Parse(address.Reveal())
-	if err != nil || u.User == nil {
-		return "", "", errors.New("the login was not kept as it was given; set it again") // the parser's error would repeat it
-	}
-	password, _ = u.User.Password()
-	return u.User.Username(), password, nil
-}
-
 func (n *connection) sameServer(record tenants.Connection) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -222,74 +210,6 @@ func (n *connection) newer(than store.Revision) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.revision >= than
-}
-
-// update takes a newer record, and tells whether its login is another one.
-func (n *connection) update(record tenants.Connection, revision store.Revision) (other bool) {
-	user, password, failed := n.credential(n.life)
-	n.mu.Lock()
-	if n.revision >= revision {
-		n.mu.Unlock()
-		return false
-	}
-	n.record, n.revision = record, revision
-	n.mu.Unlock()
-	nextUser, nextPassword, err := n.credential(n.life)
-	return failed != nil || err != nil || user != nextUser || password != nextPassword
-}
-
-// renew has everything that is logged in at a connection log in anew: outbound clients and the one that publishes give way to others and end
-// with their last command, and subscriber connections are handed over without losing a message.
-func (c *connections) renew(n *connection, why string) {
-	n.clients.Retire(func(string) bool { return true })
-	c.retire(n.tenant, c.means(n))
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !n.attached {
-		return
-	}
-	n.stale = "not tried yet"
-	select {
-	case n.changed <- why:
-	default:
-	}
-}
-
-// A handover that fails, most often because the login is wrong, is tried again.
-const (
-	firstRenewal = time.Second
-	lastRenewal  = time.Minute
-)
-
-// renewals hands the subscriber connections of a connection over whenever its login has changed, until its life ends.
-func (c *connections) renewals(n *connection) {
-	var again <-chan time.Time
-	pause, why := firstRenewal, ""
-	for {
-		select {
-		case <-n.life.Done():
-			return
-		case why = <-n.changed:
-			pause = firstRenewal
-		case <-again:
-		}
-		err := c.on.Renew(n.life, n.id, why)
-		if n.life.Err() != nil {
-			return
-		}
-		n.mu.Lock()
-		n.stale = ""
-		if err != nil {
-			n.stale = err.Error()
-		}
-		n.mu.Unlock()
-		again = nil
-		if err != nil {
-			c.log.Warn("subscriber connections still have the login before", "endpoint", n.id, "cause", err)
-			again = time.After(pause)
-			pause = min(2*pause, lastRenewal)
-		}
-	}
 }
 
 // attach makes the scheduler keep connections for messages. Doing so again does nothing.
@@ -380,6 +300,7 @@ func (c *connections) bury(n *connection) {
 			return
 		}
 	}
+	n.giveUp()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.dying, n.id)

@@ -17,7 +17,7 @@ import (
 func vaultGet(b *testing.B) float64 {
 	s := vaulttest.Start(b)
 	s.Put("tenants/acme/shop", map[string]any{"word": "x"})
-	part, err := openVault(&vault.Config{Address: s.URL, Auth: vault.Auth{Token: secrets.NewValue(s.Root)}}, "secret/data/tenants/{{ tenant }}/{{ app }}", nil)
+	part, err := openVault(&vault.Config{Address: s.URL, Auth: vault.Auth{Token: secrets.NewValue(s.Root)}}, "secret/data/tenants/{{ tenant }}/{{ app }}", "", nil)
 	if err != nil {
 		b.Fatal(err)
 	}

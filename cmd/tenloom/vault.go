@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -30,6 +31,7 @@ var vaultSettings = []setting{
 	{"vault.role", aText, "", "Vault: role for kubernetes and jwt", true},
 	{"vault.jwt_file", aText, "", "Vault: file with the identity's token, for jwt and kubernetes (default there: the service account's)", true},
 	{"vault.variables", aText, "", "Vault: where variables stand that are not set here: MOUNT/data/PATH, with {{ tenant }}, {{ app }} and {{ name }}, and #FIELD", true},
+	{"vault.connections", aText, "", "Vault: where tenants' own connections have user and password that take them from there, as redis.NAME.vault, with {{ tenant }} and {{ connection }}", true},
 	{"vault.refresh", aDuration, vault.DefaultRefresh.String(), "Vault: age at which what was read is read again", true},
 	{"vault.stale", aDuration, vault.DefaultStale.String(), "Vault: age to which it is used while Vault is away", true},
 	{"vault.rate", aNumber, fmt.Sprint(vault.DefaultRate), "Vault: requests per second on average", true},
@@ -48,14 +50,13 @@ func (c *configuration) vaultConfig() (*vault.Config, error) {
 		},
 		Rate: float64(c.number("vault.rate")), Refresh: c.duration("vault.refresh"), Stale: c.duration("vault.stale"),
 	}
-	if err := readPEM(v, c.text("vault.ca"), c.text("vault.cert"), c.text("vault.key")); err != nil {
-		return nil, err
-	}
-	return v, v.Check()
+	unread := readPEM(v, c.text("vault.ca"), c.text("vault.cert"), c.text("vault.key"))
+	return v, errors.Join(unread, v.Check())
 }
 
-// readPEM reads the certificates of a Vault from files.
+// readPEM reads the certificates of a Vault from files. Of a certificate and its key that were not both read none is there.
 func readPEM(v *vault.Config, ca, cert, key string) error {
+	var faults []error
 	for _, one := range []struct {
 		what, file string
 		pem        *[]byte
@@ -65,11 +66,15 @@ func readPEM(v *vault.Config, ca, cert, key string) error {
 		}
 		text, err := os.ReadFile(one.file)
 		if err != nil {
-			return fmt.Errorf("%s: %w", one.what, err)
+			faults = append(faults, fmt.Errorf("%s: %w", one.what, err))
+			continue
 		}
 		*one.pem = text
 	}
-	return nil
+	if cert != "" && key != "" && (v.Cert == nil || v.Key == nil) {
+		v.Cert, v.Key = nil, nil
+	}
+	return errors.Join(faults...)
 }
 
 // vaultFaults are what is wrong with the settings of Vault, and with what needs it.
@@ -84,13 +89,29 @@ func (c *configuration) vaultFaults() (faults []string) {
 			faults = append(faults, fmt.Sprintf("vault.variables: %v (%s)", err, c.values["vault.variables"].source))
 		}
 	}
-	needed := []string{"vault.variables"}
+	needed := []string{"vault.variables", "vault.connections"}
+	var sources *vault.Sources
+	if rule := c.text("vault.connections"); rule != "" {
+		s, err := vault.ParseSources(rule)
+		if sources = &s; err != nil {
+			sources = nil
+			faults = append(faults, fmt.Sprintf("vault.connections: %v (%s)", err, c.values["vault.connections"].source))
+		}
+	}
 	for _, name := range c.redisNames() {
 		key := "redis." + name + ".vault"
 		if path := c.text(key); path != "" {
 			needed = append(needed, key)
-			if _, err := vault.ParseSource(path); err != nil {
+			source, err := vault.ParseSource(path)
+			if err != nil {
 				faults = append(faults, fmt.Sprintf("%s: %v (%s)", key, err, c.values[key].source))
+				continue
+			}
+			if sources == nil {
+				continue
+			}
+			if tenant := sources.Gives(source); tenant != "" {
+				faults = append(faults, fmt.Sprintf("%s: vault.connections gives the same credential to a tenant called %q; put them in different places (%s)", key, tenant, c.values[key].source))
 			}
 		}
 	}
@@ -107,12 +128,14 @@ type vaultPart struct {
 	client      *vault.Client
 	kv          *vault.KV // nil where no variables come from there
 	credentials map[tenants.EndpointID]*vault.Credential
+	sources     *vault.Sources // of tenants' connections; nil where none come from there
 	stop        context.CancelFunc
 	ended       chan struct{}
 }
 
-// openVault begins to use the Vault of a configuration; nil where there is none.
-func openVault(c *vault.Config, variables string, log *slog.Logger) (*vaultPart, error) {
+// openVault begins to use the Vault of a configuration; nil where there is none. variables and connections are the rules where those stand, "" for
+// none.
+func openVault(c *vault.Config, variables, connections string, log *slog.Logger) (*vaultPart, error) {
 	if c == nil {
 		return nil, nil
 	}
@@ -131,9 +154,28 @@ func openVault(c *vault.Config, variables string, log *slog.Logger) (*vaultPart,
 			return nil, err
 		}
 	}
+	var sources *vault.Sources
+	if connections != "" {
+		s, err := vault.ParseSources(connections)
+		if err != nil {
+			return nil, err
+		}
+		sources = &s
+	}
 	p := runVault(client)
-	p.kv = kv
+	p.kv, p.sources = kv, sources
 	return p, nil
+}
+
+// offersConnections tells whether tenants' connections can have their credentials from here.
+func (p *vaultPart) offersConnections() bool { return p != nil && p.sources != nil }
+
+// lend begins to keep the credential of a tenant's connection; nil where there are none. moved is as vault.Client.Open has it.
+func (p *vaultPart) lend(t tenants.ID, name string, moved func(ctx context.Context, why string) error) *vault.Credential {
+	if !p.offersConnections() {
+		return nil
+	}
+	return p.client.Open(p.sources.For(string(t), name), moved)
 }
 
 // providers are those of one application's variables.
@@ -184,11 +226,16 @@ func (p *vaultPart) condition(id tenants.EndpointID) string {
 
 // advise says what to do where Redis refuses to let a user of Vault's subscribe.
 func (p *vaultPart) advise(id tenants.EndpointID, reason string) string {
-	if p == nil || p.credentials[id] == nil || !strings.Contains(reason, "NOPERM") {
+	if p == nil || p.credentials[id] == nil {
 		return ""
 	}
-	if _, role := p.credentials[id].Source().Role(); role != "" {
-		return fmt.Sprintf("; the creation statement of role %q does not allow it: tenloom doctor --vault-role TENANT prints one that does", role)
+	return statementAdvice(p.credentials[id], reason, "--vault-role TENANT")
+}
+
+// statementAdvice says which call of doctor prints a creation statement that allows what Redis refused to a user of a dynamic role.
+func statementAdvice(k *vault.Credential, reason, asked string) string {
+	if _, role := k.Source().Role(); role != "" && strings.Contains(reason, "NOPERM") {
+		return fmt.Sprintf("; the creation statement of role %q does not allow it: tenloom doctor %s prints one that does", role, asked)
 	}
 	return ""
 }

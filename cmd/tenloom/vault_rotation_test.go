@@ -65,7 +65,7 @@ func newRotation(tb testing.TB, path string) *rotation {
 	r.vault.Put("redis", map[string]any{"username": "kv", "password": "one"})
 
 	var err error
-	if r.part, err = openVault(&vault.Config{Address: r.vault.URL, Auth: vault.Auth{Token: secrets.NewValue(r.vault.Root)}, Refresh: time.Second, Rate: 20}, "", nil); err != nil {
+	if r.part, err = openVault(&vault.Config{Address: r.vault.URL, Auth: vault.Auth{Token: secrets.NewValue(r.vault.Root)}, Refresh: time.Second, Rate: 20}, "", "", nil); err != nil {
 		tb.Fatal(err)
 	}
 	r.scheduler, err = scheduler.New(scheduler.Config{Recorder: telemetry.New(1), OnGap: func(g scheduler.Gap) { r.gaps <- g }})

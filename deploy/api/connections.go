@@ -24,6 +24,26 @@ type ConnectionState struct {
 	State  string            `json:"state"` // unused, ok, degraded, stale (subscriptions still have the login before)
 	Detail string            `json:"detail,omitempty"`
 	UsedBy []tenants.AppName `json:"used_by,omitempty"` // apps of which something is live, with triggers there or with its name in an allow list
+
+	Credential *ConnectionCredential `json:"credential,omitempty"` // of a login that comes from Vault
+}
+
+// ConnectionCredential is how the user and password from Vault stand.
+type ConnectionCredential struct {
+	State     string     `json:"state"` // fetching, valid, renewing, failing (valid, and the last request failed), lacking
+	Path      string     `json:"path"`  // where Vault has it
+	User      string     `json:"user,omitempty"`
+	Until     *time.Time `json:"until,omitempty"` // the end of its lease as it is now; left out: none is known
+	Renewable bool       `json:"renewable"`
+	Reason    string     `json:"reason,omitempty"` // why the last request failed: denied, missing, sealed, unreachable, distrusted, refused, unfit
+	Denied    *Denied    `json:"denied,omitempty"`
+	Detail    string     `json:"detail,omitempty"` // of that reason, and what to do
+}
+
+// Denied is what the platform may not do in Vault.
+type Denied struct {
+	Path       string `json:"path"`
+	Capability string `json:"capability"`
 }
 
 // connectionAnswer is a connection without its login, and whether it has one.
@@ -34,7 +54,7 @@ type connectionAnswer struct {
 }
 
 func (s *server) showsConnection(n tenants.Connection) connectionAnswer {
-	out := connectionAnswer{Connection: n, HasLogin: len(n.Login) > 0}
+	out := connectionAnswer{Connection: n, HasLogin: n.Vault || len(n.Login) > 0}
 	if s.ConnectionState != nil {
 		state := s.ConnectionState(n.Tenant, n.Name)
 		out.Status = &state
@@ -100,6 +120,7 @@ type connectionRequest struct {
 	CA       string `json:"ca"`
 	Username string `json:"username"`
 	Password string `json:"password"`
+	Vault    bool   `json:"vault"`
 }
 
 // putConnection adds or replaces a connection. User and password are sealed before they are kept, and never shown.
@@ -108,7 +129,7 @@ func (s *server) putConnection(c *call) error {
 	if err := c.readJSON(&in); err != nil {
 		return err
 	}
-	n := tenants.Connection{Tenant: c.tenant.Value.ID, Name: c.r.PathValue("name"), Address: in.Address, CA: in.CA, Changed: c.now.UTC(), By: c.who.Subject}
+	n := tenants.Connection{Tenant: c.tenant.Value.ID, Name: c.r.PathValue("name"), Address: in.Address, CA: in.CA, Vault: in.Vault, Changed: c.now.UTC(), By: c.who.Subject}
 	if err := n.Check(); err != nil {
 		return err
 	}
@@ -116,6 +137,9 @@ func (s *server) putConnection(c *call) error {
 		if err := s.CheckConnection(n); err != nil {
 			return err
 		}
+	}
+	if in.Vault && in.Username+in.Password != "" {
+		return invalid(fault{"/vault", "invalid", "user and password come from Vault, and others are given beside; leave one out"})
 	}
 	if in.Username != "" && in.Password == "" {
 		return invalid(fault{"/password", "missing", "a user without a password cannot log in"})

@@ -120,6 +120,11 @@ func (h *house) config() api.Config {
 			if name == "busy" {
 				return api.ConnectionState{State: "ok", UsedBy: []tenants.AppName{"biller", "mailer"}}
 			}
+			if name == "lent" {
+				until := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+				return api.ConnectionState{State: "ok", Credential: &api.ConnectionCredential{State: "failing", Path: "database/creds/acme_lent", User: "v_1", Until: &until,
+					Renewable: true, Reason: "denied", Denied: &api.Denied{Path: "sys/leases/renew", Capability: "update"}, Detail: "permission denied"}}
+			}
 			return api.ConnectionState{State: "unused"}
 		},
 		Server: func(_ tenants.ID, address string, _ tenants.Target) (api.Server, error) {

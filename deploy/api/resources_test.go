@@ -119,6 +119,10 @@ func TestConnections(t *testing.T) {
 			t.Errorf("%v", p)
 		}
 	}
+	if r := h.as("owner", "PUT", "connections/lent", `{"address":"redis://lent:1","vault":true}`); r.status != 201 || !strings.Contains(r.body, `"vault":true,`) || !strings.Contains(r.body, `"denied":{"path":"sys/leases/renew","capability":"update"}`) {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	h.as("owner", "PUT", "connections/lent", `{"address":"redis://lent:1","vault":true,"password":"x"}`).refused(t, 400, "invalid_request")
 	h.as("owner", "PUT", "connections/user", `{"address":"redis://h","username":"ann"}`).refused(t, 400, "invalid_request")
 	h.as("owner", "PUT", "connections/user", `{"address":"redis+sentinel://h/m?sentinel_password=x"}`).refused(t, 400, "invalid_request")
 	h.as("owner", "PUT", "connections/user", `{"address":"redis://h","ca":"x"}`).refused(t, 400, "invalid_request")

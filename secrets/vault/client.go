@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +33,7 @@ type Client struct {
 
 	mu          sync.Mutex
 	credentials map[*Credential]struct{} // that are open
+	leaving     map[*Credential]struct{} // that are closed and have leases to be revoked; each goes with the last of them
 	versions    map[string]int           // of KV mounts, as far as they were asked for; bounded by maxVersions
 	moving      sync.WaitGroup           // of what moves connections to other credentials
 	movers      chan struct{}            // holds a token for each of them; its capacity bounds them
@@ -82,7 +85,7 @@ func New(c Config) (*Client, error) {
 		later:  rate.NewLimiter(rate.Limit(c.Rate), burst),
 		urgent: rate.NewLimiter(rate.Limit(c.Rate*urgentFactor), burst*urgentFactor),
 
-		credentials: map[*Credential]struct{}{}, versions: map[string]int{}, movers: make(chan struct{}, maxMovers),
+		credentials: map[*Credential]struct{}{}, leaving: map[*Credential]struct{}{}, versions: map[string]int{}, movers: make(chan struct{}, maxMovers),
 	}
 	v.life, v.end = context.WithCancel(context.Background())
 	v.agenda.init()
@@ -113,11 +116,12 @@ func (c *Client) Close(ctx context.Context) error {
 		return err
 	}
 	c.mu.Lock()
+	all := slices.AppendSeq(slices.Collect(maps.Keys(c.credentials)), maps.Keys(c.leaving))
+	c.mu.Unlock()
 	var leases []string
-	for k := range c.credentials {
+	for _, k := range all { // whoever holds a credential's lock may take the client's, and not the other way round
 		leases = append(leases, k.leases()...)
 	}
-	c.mu.Unlock()
 	var failed error
 	for _, lease := range leases {
 		if ctx.Err() != nil {

@@ -2,17 +2,11 @@ package vault
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/hashicorp/vault/api"
-
-	"github.com/tenloom/tenloom/secrets"
 )
 
 // Credential is the user and password for one Redis, kept in force: leases are renewed at two thirds of their life, and replaced when Vault gives
@@ -35,24 +29,6 @@ type Credential struct {
 	retry    time.Time // nobody who waits causes another request before
 	doubted  time.Time // when Redis last refused what is in force
 	closed   bool
-}
-
-// grant is one user and password. It does not change, except for how long it lasts.
-type grant struct {
-	user       string
-	password   secrets.Value
-	lease      string        // "" without one
-	life       time.Duration // of the lease, as first given
-	until      time.Time     // zero: no end is known
-	renewable  bool
-	generation int  // of the token that the lease hangs on
-	replace    bool // it is to be replaced and not renewed
-}
-
-func (g *grant) ended() bool { return !g.until.IsZero() && !time.Now().Before(g.until) }
-
-func (g *grant) same(other *grant) bool {
-	return other != nil && g.user == other.user && g.password.Reveal() == other.password.Reveal()
 }
 
 const (
@@ -85,14 +61,21 @@ func (k *Credential) Source() Source { return k.source }
 func (k *Credential) Version() uint64 { return k.version.Load() }
 
 // Close ends the credential: nobody gets it from here any more, and its lease is revoked as soon as the agenda comes to it.
-func (k *Credential) Close() {
+func (k *Credential) Close() { k.end(0) }
+
+// Retire is Close for a credential whose connections have just moved to another: its lease stays for the 10 s in which commands under way end.
+func (k *Credential) Retire() { k.end(grace) }
+
+func (k *Credential) end(after time.Duration) {
 	k.mu.Lock()
 	closed := k.closed
 	k.closed = true
 	lease := ""
-	if k.cur != nil {
+	if k.cur != nil && k.cur.lease != "" {
 		lease = k.cur.lease
+		k.spare = append(k.spare, lease)
 	}
+	owes := len(k.spare) > 0
 	k.mu.Unlock()
 	if closed {
 		return
@@ -100,8 +83,11 @@ func (k *Credential) Close() {
 	k.c.agenda.remove(k.job)
 	k.c.mu.Lock()
 	delete(k.c.credentials, k)
+	if owes {
+		k.c.leaving[k] = struct{}{}
+	}
 	k.c.mu.Unlock()
-	k.revoke(lease, 0)
+	k.revoke(lease, after)
 }
 
 var errClosed = errors.New("vault: the credential is closed")
@@ -329,194 +315,4 @@ func (c *Client) opened() int {
 func (c *Client) interval(n int) time.Duration {
 	share := time.Duration(float64(n) / (c.config.Rate / 2) * float64(time.Second))
 	return jitter(max(c.config.Refresh*4/5, share), 0.2)
-}
-
-// move has connections leave a former credential, and revokes its lease then.
-func (k *Credential) move(former *grant, why string) {
-	select {
-	case k.c.movers <- struct{}{}:
-		defer func() { <-k.c.movers }()
-	case <-k.c.life.Done():
-		return
-	}
-	k.moves.Lock()
-	defer k.moves.Unlock()
-	for failures := 1; ; failures++ {
-		err := k.moved(k.c.life, why)
-		if err == nil {
-			break
-		}
-		if k.c.life.Err() != nil {
-			return
-		}
-		if former.ended() || former.until.IsZero() && failures > 5 {
-			k.c.config.Log.Warn("vault: connections were not moved to a new credential; they get it when they are made anew", "path", k.source.path, "cause", err)
-			break
-		}
-		k.c.config.Log.Info("vault: connections were not moved to a new credential; trying again", "path", k.source.path, "cause", err)
-		if !sleep(k.c.life, pause(failures)) {
-			return
-		}
-	}
-	k.revoke(former.lease, grace)
-}
-
-// revoke puts the end of a lease on the agenda.
-func (k *Credential) revoke(lease string, after time.Duration) {
-	if lease == "" {
-		return
-	}
-	failures := 0
-	k.c.agenda.set(newJob(func(ctx context.Context) time.Time {
-		_, err := k.c.write(ctx, "sys/leases/revoke", map[string]any{"lease_id": lease})
-		if isAway(err) {
-			if failures++; failures < 10 { // by then it has most likely ended by itself
-				return time.Now().Add(pause(failures))
-			}
-		}
-		if err != nil && kind(err) != Refused { // refused: it is gone
-			k.c.config.Log.Warn("vault: a lease that is not needed any more stays until it ends", "path", k.source.path, "cause", err)
-		}
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		for i, one := range k.spare {
-			if one == lease {
-				k.spare = append(k.spare[:i], k.spare[i+1:]...)
-				break
-			}
-		}
-		return time.Time{}
-	}), time.Now().Add(after))
-}
-
-// leases are all that Vault holds for this credential.
-func (k *Credential) leases() []string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	all := append([]string(nil), k.spare...)
-	if k.cur != nil && k.cur.lease != "" {
-		all = append(all, k.cur.lease)
-	}
-	return all
-}
-
-// reissue has leases replaced that hang on a former token: spread over what is left of it, or at once where it is gone.
-func (c *Client) reissue(former signed) {
-	c.mu.Lock()
-	var all []*Credential
-	for k := range c.credentials {
-		all = append(all, k)
-	}
-	c.mu.Unlock()
-	left := time.Until(former.until)
-	if former.token == "" || former.until.IsZero() || left < 0 {
-		left = 0
-	}
-	for i, k := range all {
-		k.mu.Lock()
-		hangs := k.cur != nil && k.cur.lease != "" && k.cur.generation <= former.generation
-		if hangs {
-			next := *k.cur
-			next.replace = true
-			if left > 0 && (next.until.IsZero() || next.until.After(former.until)) {
-				next.until = former.until
-			}
-			k.cur = &next
-		}
-		k.mu.Unlock()
-		if hangs {
-			c.agenda.sooner(k.job, time.Now().Add(left*8/10*time.Duration(i)/time.Duration(len(all))))
-		}
-	}
-}
-
-// renew asks for the lease's first life again, and returns what Vault gives.
-func (k *Credential) renew(ctx context.Context, g *grant) (time.Duration, error) {
-	secret, err := k.c.write(ctx, "sys/leases/renew", map[string]any{"lease_id": g.lease, "increment": int(g.life.Seconds())})
-	if err != nil {
-		return 0, err
-	}
-	if secret == nil {
-		return 0, &Error{Unfit, "sys/leases/renew", "update", "the answer says no time to live", ""}
-	}
-	return time.Duration(secret.LeaseDuration) * time.Second, nil
-}
-
-// obtain reads the source.
-func (k *Credential) obtain(ctx context.Context) (*grant, error) {
-	if k.source.shape == inKV {
-		return k.fromKV(ctx)
-	}
-	// The token is noted before, so that a lease under a token that changes meanwhile counts as one of the former.
-	generation := k.c.session.now().generation
-	secret, err := k.c.read(ctx, k.source.path)
-	if err != nil {
-		return nil, k.source.advise(err)
-	}
-	if secret == nil {
-		return nil, &Error{Missing, k.source.path, "read", "there is nothing", "write the role: tenloom doctor --vault-role TENANT prints it"}
-	}
-	user, _ := secret.Data["username"].(string)
-	password, ok := secret.Data["password"].(string)
-	if !ok || user == "" {
-		return nil, &Error{Unfit, k.source.path, "read", "the answer holds no username and password", "want a role of a database engine, as database/creds/ROLE"}
-	}
-	g := &grant{user: user, password: secrets.NewValue(password), generation: generation}
-	if k.source.shape == static {
-		g.life = rotatesIn(secret)
-		return g, nil
-	}
-	g.lease, g.life, g.renewable = secret.LeaseID, time.Duration(secret.LeaseDuration)*time.Second, secret.Renewable
-	if g.life > 0 {
-		g.until = time.Now().Add(g.life)
-	} else {
-		g.life = 24 * time.Hour // Vault gives a life to every lease; whatever has none is looked at once a day
-	}
-	return g, nil
-}
-
-func rotatesIn(secret *api.Secret) time.Duration {
-	n, _ := secret.Data["ttl"].(json.Number)
-	seconds, _ := n.Int64()
-	return time.Duration(max(seconds, 0)) * time.Second
-}
-
-func (k *Credential) fromKV(ctx context.Context) (*grant, error) {
-	r, err := k.c.kv(ctx, k.source.kv)
-	if err != nil {
-		return nil, err
-	}
-	password, err := r.text(k.source.kv, k.source.password)
-	if err != nil {
-		return nil, err
-	}
-	g := &grant{password: password}
-	if _, named := r.fields[k.source.user]; named {
-		user, err := r.text(k.source.kv, k.source.user)
-		if err != nil {
-			return nil, err
-		}
-		g.user = user.Reveal()
-	}
-	return g, nil
-}
-
-// advise says what to do about what a database engine answers.
-func (s Source) advise(err error) error {
-	var e *Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	told := *e
-	switch {
-	case told.Kind == Missing, strings.Contains(told.Detail, "unknown role"):
-		told.Kind, told.Detail = Missing, fmt.Sprintf("the database engine %q has no role %q", s.mount, s.role)
-		told.Next = "write it: tenloom doctor --vault-role TENANT prints what it needs"
-	case containsAny(told.Detail, "ACL SETUSER", "unmarshalling REDIS rules", "creation statement"):
-		told.Detail = fmt.Sprintf("the creation statement of role %q is none for Redis: %s", s.role, told.Detail)
-		told.Next = "tenloom doctor --vault-role TENANT prints one; write it to " + s.mount + "/roles/" + s.role
-	case told.Kind == Refused && containsAny(told.Detail, "connection refused", "dial tcp", "i/o timeout", "error verifying connection"):
-		told.Next = "look at " + s.mount + "/config: Vault itself cannot reach that Redis"
-	}
-	return &told
 }

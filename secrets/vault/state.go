@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -29,14 +30,27 @@ type State struct {
 	Credentials []CredentialState
 }
 
-// CredentialState is how one credential stands.
+// CredentialState is how one credential stands. It holds no password.
 type CredentialState struct {
+	Phase     CredentialPhase
 	Path      string
-	User      string // "" before the first
-	Until     time.Time
-	Trouble   string
+	User      string    // "" before the first, and for Redis' default user
+	Until     time.Time // the end of its lease; zero: none is known
 	Renewable bool
+	Trouble   *Error // of the last request; nil after a good one
+	Detail    string // of that trouble, or of one that is none of Vault's; "" without
 }
+
+// CredentialPhase is where a credential stands.
+type CredentialPhase string
+
+const (
+	Fetching CredentialPhase = "fetching" // there was none yet, and nothing speaks against one
+	InForce  CredentialPhase = "valid"
+	Renewing CredentialPhase = "renewing" // it is valid, and Vault is being asked
+	Failing  CredentialPhase = "failing"  // it is valid, and the last request failed; it is tried again
+	Lacking  CredentialPhase = "lacking"  // there is none, or its lease has ended, and the last request failed
+)
 
 // State tells how everything stands, credentials in no order.
 func (c *Client) State() State {
@@ -79,12 +93,24 @@ func (c *Client) State() State {
 func (k *Credential) State() CredentialState {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s := CredentialState{Path: k.source.path}
+	s := CredentialState{Path: k.source.path, Phase: Fetching}
 	if k.cur != nil {
 		s.User, s.Until, s.Renewable = k.cur.user, k.cur.until, k.cur.renewable
 	}
+	valid := k.cur != nil && !k.cur.ended()
+	switch {
+	case k.trouble != nil && valid:
+		s.Phase = Failing
+	case k.trouble != nil:
+		s.Phase = Lacking
+	case valid && k.asking != nil:
+		s.Phase = Renewing
+	case valid:
+		s.Phase = InForce
+	}
 	if k.trouble != nil {
-		s.Trouble = k.trouble.Error()
+		s.Detail = k.trouble.Error()
+		errors.As(k.trouble, &s.Trouble)
 	}
 	return s
 }
@@ -123,8 +149,8 @@ func (s CredentialState) String() string {
 	if !s.Until.IsZero() {
 		text += ", until " + s.Until.UTC().Format("2006-01-02 15:04:05 UTC")
 	}
-	if s.Trouble != "" {
-		text += ": " + s.Trouble
+	if s.Detail != "" {
+		text += ": " + s.Detail
 	}
 	return text
 }
