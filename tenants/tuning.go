@@ -65,7 +65,7 @@ func (t *Tuning) check(c *checker) {
 	}{{"retries", t.Retries, maxRetries}, {"pool_size", t.PoolSize, maxTuned}, {"min_idle", t.MinIdle, maxTuned},
 		{"queue_depth", t.QueueDepth, 100 * maxTuned}, {"concurrency", t.Concurrency, maxTuned}} {
 		if n.value > n.most {
-			c.add("/tuning/"+n.name, "too_large", fmt.Sprintf("%d is more than %d", n.value, n.most))
+			c.add("/tuning/"+n.name, "too_large", "%d is more than %d", n.value, n.most)
 		}
 	}
 	for name, value := range t.Fields {
