@@ -1,8 +1,10 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -36,12 +38,12 @@ func (r *Runtime) compileComponent(ctx context.Context, digest [sha256.Size]byte
 	}()
 	left := r.maxModule
 	for _, m := range plan.Modules {
-		bytes := m.Bytes()
-		if left -= int64(len(bytes)); left < 0 {
+		wasm := linked(m.Bytes())
+		if left -= int64(len(wasm)); left < 0 {
 			return nil, &CompileError{TooLarge, fmt.Sprintf("the core modules of the component have more than the %d bytes that are allowed, one that is instantiated with different imports counted each time", r.maxModule),
 				"strip it (wasm-tools strip), or raise the limit of modules"}
 		}
-		c, err := r.compileCore(ctx, sha256.Sum256(bytes), bytes)
+		c, err := r.compileCore(ctx, sha256.Sum256(wasm), wasm)
 		if err != nil {
 			return nil, inModule(m.Module, err)
 		}
@@ -52,6 +54,23 @@ func (r *Runtime) compileComponent(ctx context.Context, digest [sha256.Size]byte
 		return nil, err
 	}
 	return p, nil
+}
+
+// linked is a core module without the section dylink.0, which tells a dynamic linker what a shared library needs: the component does its work.
+func linked(wasm []byte) []byte {
+	for at := 8; at < len(wasm); {
+		size, n := binary.Uvarint(wasm[at+1:])
+		content := at + 1 + n
+		end := content + int(size)
+		if n <= 0 || size > uint64(len(wasm)-content) {
+			return wasm // the rewriter says what is wrong with it
+		}
+		if wasm[at] == 0 && bytes.HasPrefix(wasm[content:end], []byte("\x08dylink.0")) {
+			return slices.Concat(wasm[:at], wasm[end:])
+		}
+		at = end
+	}
+	return wasm
 }
 
 // findComponentHandler picks the shape. The texts are Spin's (crates/trigger-redis).

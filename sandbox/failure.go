@@ -115,7 +115,7 @@ func (c *Component) failure(ctx context.Context, i *instance, err error) *Failur
 	case errors.As(err, &panicked), errors.As(err, &goError):
 		return c.internal(err)
 	case errors.As(err, &broken):
-		return i.hungry(&Failure{Kind: i.kind(), Text: bounded(text)})
+		return i.hungry(&Failure{Kind: i.kind(), Text: bounded(broken.Error() + at)})
 	case errors.As(err, &trap):
 		return i.hungry(&Failure{Kind: Trapped, Text: bounded(text)})
 	case text == "stack overflow":

@@ -104,7 +104,7 @@ func New(ctx context.Context, c Config) (*Runtime, error) {
 	if r.reset, r.resetReason, err = chooseReset(c.Reset); err != nil {
 		return nil, err
 	}
-	if r.registry, err = host.New(slices.Concat(c.Interfaces, wasi.Interfaces())...); err != nil {
+	if r.registry, err = host.New(slices.Concat(c.Interfaces, wasi.Interfaces(), spin.Interfaces())...); err != nil {
 		return nil, err
 	}
 	if err := r.openCompiler(ctx, c); err != nil {

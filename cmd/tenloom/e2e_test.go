@@ -88,6 +88,8 @@ var guests = map[string]string{
 	"import.wasm":     "../../sandbox/testdata/guests/import-module.wasm",
 	"function.wasm":   "../../sandbox/testdata/guests/import-function.wasm",
 	"init-trap.wasm":  "../../sandbox/testdata/guests/init-trap.wasm",
+	"relay.wasm":      "../../sandbox/testdata/components/relay.wasm",
+	"later.wasm":      "../../sandbox/testdata/components/later.wasm",
 	"v1.wasm":         "../../sandbox/spin/testdata/v1.wasm",
 	"v2.wasm":         "../../sandbox/spin/testdata/v2.wasm",
 	"echo.wasm":       "../../examples/c-echo/echo.wasm",

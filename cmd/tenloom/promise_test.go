@@ -66,6 +66,7 @@ var promises = []promise{
 	{"hub.kill100k", "s", false, 1.0, hubKill},
 	{"hub.setup10k", "s", false, 1.0, hubSetup},
 	{"hub.bytes", "B", false, 2048, hubBytes},
+	{"component.clean", "x", false, 3, componentClean},
 	{"compile.warm", "x", true, 20, compileWarm},
 	{"redis.back", "s", false, 1.0, redisBack},
 	{"slow.neighbour", "x", false, 3.0, slowNeighbour},

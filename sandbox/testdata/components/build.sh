@@ -34,6 +34,8 @@ cp "$work/count.core.wasm" "$out/count-core.wasm"
 chmod 644 "$out/count-core.wasm"
 core evil evil.c
 component evil wit evil
+core relay relay.c
+component relay wit relay
 core later later.c
 if ! [ -d "$jco" ] && ! { mkdir -p "$npm" && npm install --prefix "$npm" --no-audit --no-fund --ignore-scripts --omit=optional "@bytecodealliance/jco-transpile@$version" >/dev/null 2>&1; }; then
 	echo "left out: later.wasm, because npm, or its registry, is not to be had"
