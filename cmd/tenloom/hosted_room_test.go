@@ -16,7 +16,7 @@ import (
 // tenants keep theirs.
 func TestLogRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &hosted{log: slog.New(slog.DiscardHandler), tail: telemetry.NewTail(0, 0), guard: &outbound.Dialer{}, rooms: map[tenants.ID]*tenantRoom{}}
+		h := &hosted{log: slog.New(slog.DiscardHandler), observed: &observed{}, tail: telemetry.NewTail(0, 0), guard: &outbound.Dialer{}, rooms: map[tenants.ID]*tenantRoom{}}
 		policy := tenants.DefaultPolicy()
 		policy.Grants.LogBytesPerSecond = 100
 		h.room("acme").govern(policy, h.log)
