@@ -73,6 +73,7 @@ func (t *Tally) Flush() {
 		}
 	}
 	u := w.of(t.app)
+	u.outcomes[tenants.Handled].Add(t.n)
 	u.invocations.Add(t.n)
 	u.ran.Add(int64(t.ran.sum))
 	u.payload.Add(t.payload)

@@ -27,7 +27,8 @@ type work struct {
 
 // usage counts for one application.
 type usage struct {
-	invocations, ran, failed       atomic.Int64 // ran in nanoseconds
+	outcomes                       [tenants.Outcomes]atomic.Int64 // of all deliveries, those that reached no handler too
+	invocations, ran, failed       atomic.Int64                   // ran in nanoseconds
 	fuel                           atomic.Uint64
 	held                           [2]atomic.Uint64 // page-nanoseconds of linear memory, low word first
 	payload, sent, replied, called atomic.Int64
@@ -53,6 +54,7 @@ func (a *Account) start() *work {
 
 func (w *work) add(rec *Record) {
 	if rec.Invocation == (tenants.InvocationID{}) {
+		w.of(rec.Trigger.App).outcomes[rec.Outcome].Add(1)
 		return
 	}
 	w.ran.Add(rec.Ran)
@@ -73,6 +75,12 @@ func (w *work) add(rec *Record) {
 	}
 }
 
+// OtherApps is the application under which those are summed up that have no account of their own.
+const OtherApps tenants.AppName = "_other"
+
+// maxApps is how many applications of a tenant have accounts of their own while the process lasts; those that come later are OtherApps.
+const maxApps = 1000
+
 // of finds an application's usage.
 func (w *work) of(app tenants.AppName) *usage {
 	if u := (*w.used.Load())[app]; u != nil {
@@ -81,6 +89,9 @@ func (w *work) of(app tenants.AppName) *usage {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	all := *w.used.Load()
+	if all[app] == nil && len(all) >= maxApps {
+		app = OtherApps
+	}
 	u := all[app]
 	if u == nil {
 		u = &usage{}
@@ -92,6 +103,7 @@ func (w *work) of(app tenants.AppName) *usage {
 }
 
 func (u *usage) add(rec *Record) {
+	u.outcomes[rec.Outcome].Add(1)
 	u.invocations.Add(1)
 	u.ran.Add(int64(rec.Ran))
 	u.payload.Add(int64(rec.Bytes))
@@ -123,40 +135,6 @@ func (u *usage) hold(held [2]uint64) {
 	if held[1] > 0 {
 		u.held[1].Add(held[1])
 	}
-}
-
-// Used is what an application's invocations came to.
-type Used struct {
-	Invocations int64   `json:"invocations"`
-	Failed      int64   `json:"failed"`
-	Seconds     float64 `json:"seconds"`    // of handlers
-	Held        float64 `json:"gb_seconds"` // each invocation's largest memory in GB (1e9 bytes) times its time in seconds
-	Fuel        uint64  `json:"fuel"`       // units
-	Bytes       int64   `json:"bytes"`      // of payloads
-	Sent        int64   `json:"bytes_sent"` // through outbound calls
-	Replied     int64   `json:"bytes_replied"`
-	Calls       int64   `json:"outbound_calls"`
-}
-
-func (u *usage) read() Used {
-	return Used{
-		Invocations: u.invocations.Load(), Failed: u.failed.Load(), Seconds: time.Duration(u.ran.Load()).Seconds(), Fuel: u.fuel.Load(),
-		Held:  (float64(u.held[1].Load())*(1<<64) + float64(u.held[0].Load())) * (page / 1e9) / 1e9,
-		Bytes: u.payload.Load(), Sent: u.sent.Load(), Replied: u.replied.Load(), Calls: u.called.Load(),
-	}
-}
-
-// Plus adds another's numbers.
-func (u *Used) Plus(o Used) {
-	u.Invocations += o.Invocations
-	u.Failed += o.Failed
-	u.Seconds += o.Seconds
-	u.Held += o.Held
-	u.Fuel += o.Fuel
-	u.Bytes += o.Bytes
-	u.Sent += o.Sent
-	u.Replied += o.Replied
-	u.Calls += o.Calls
 }
 
 // Apps reads what each application's invocations came to since the process began.

@@ -67,6 +67,7 @@ var ownSettings = []setting{
 	{"limits.slots", aNumber, "0", "invocations at once, over all tenants (default: 32 for each CPU)", true},
 	{"limits.history", aNumber, "10000", "invocations that are remembered, over all tenants", true},
 	{"metrics.tenants", aNumber, "100", "tenants with metrics of their own; the others are summed up as one", true},
+	{"usage.days", aNumber, "400", "days for which the server keeps what tenants used", true},
 	{"traces.slow", aDuration, "1s", "a handler that takes as long is traced whatever the sampler says", true},
 	{"outbound.blocked", aList, "private", `networks that handlers cannot reach: CIDRs, and "private" for everything that is not public`, true},
 	{"log.level", aText, "info", "debug, info, warn or error", false},

@@ -119,7 +119,7 @@ func TestHostedConnections(t *testing.T) {
 	own.DelUser("old")
 	acme.does(app, `ok\s+acme/c-echo`, 0, "publish", "echo", "after", "--wait", "30s")
 	heard("after")
-	acme.does(app, `counts.gaps\s+0`, 0, "usage")
+	acme.does(app, `counts.gaps\s+0`, 0, "usage", "--now")
 
 	// A login that is wrong leaves what is connected as it is, and shows.
 	s.connect(t, acme, "acme", "cache", "redis://"+own.Addr, "new", "wrong-secret")

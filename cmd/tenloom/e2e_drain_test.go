@@ -40,11 +40,11 @@ func busy(t *testing.T, args ...string) *served {
 	acme.does(dir, "", exitPending, "publish", "naps", "x", "--wait", "100ms")
 	tick, late := time.NewTicker(10*time.Millisecond), time.After(patience)
 	defer tick.Stop()
-	for !strings.Contains(acme.run(dir, "usage").stdout, "counts.in_flight\t1\n") {
+	for !strings.Contains(acme.run(dir, "usage", "--now").stdout, "counts.in_flight\t1\n") {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatal("the handler does not run: " + acme.run(dir, "usage").stdout)
+			t.Fatal("the handler does not run: " + acme.run(dir, "usage", "--now").stdout)
 		}
 	}
 	return s

@@ -147,7 +147,9 @@ func TestHosted(t *testing.T) {
 	acme.does(app, `^sound`, 0, "audit", "verify", log)
 	edit(t, log, `"deployments.create"`, `"deployments.cancel"`)
 	acme.does(app, `was changed after it was written`, exitFailed, "audit", "verify", log)
-	acme.does(app, `counts.received\s+1`, 0, "usage")
+	acme.does(app, `counts.received\s+1`, 0, "usage", "--now")
+	acme.does(app, `^\w+\t2\t0\t`, 0, "usage") // one of them before the restart
+	acme.does(app, `^\d{4}-\d\d-\d\d\t\w+\t2\t0\t`, 0, "usage", "--by", "day")
 	acme.does(app, `is gone`, 0, "apps", "rm", "-y")
 	acme.does(app, `nothing listens`, 0, "publish", "greetings", "x")
 	umbrella.does(app, `"Hello, Eve"`, 0, "publish", "greetings", `{"name":"Eve"}`)

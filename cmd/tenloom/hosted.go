@@ -69,6 +69,11 @@ func openHosted(ctx context.Context, c *configuration, log *slog.Logger) (_ *hos
 	if err := os.MkdirAll(h.state, 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w\n  --state DIR names another place", err)
 	}
+	keeping, err := h.keep(h.state, c.number("usage.days"))
+	if err != nil {
+		return nil, err
+	}
+	h.add(plainly(keeping))
 	records, err := openRecords(ctx, c)
 	if err != nil {
 		return nil, err

@@ -55,7 +55,7 @@ type platformConfig struct {
 	variables []secrets.Provider // in the order in which they are asked
 	compiling compileFlags
 	cacheDir  string // compiled code; "" keeps none
-	spillDir  string // messages beyond the queues of triggers with overflow "spill"; "" keeps none
+	stateDir  string // messages beyond the queues of triggers with overflow "spill"; "" keeps none
 	reset     sandbox.ResetMethod
 	logDir    string    // of the guests' output; "" keeps none
 	echo      io.Writer // a copy of the guests' output; may be nil
@@ -78,6 +78,15 @@ func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error)
 		p.observed = &observed{recorder: r, meter: telemetry.NewMeter(r, 0), log: c.log}
 	}
 	p.add(always(p.observed.close))
+	spill := ""
+	if c.stateDir != "" {
+		spill = filepath.Join(c.stateDir, "spill")
+		close, err := p.keep(c.stateDir, telemetry.DefaultUsageDays)
+		if err != nil {
+			return nil, err
+		}
+		p.add(plainly(close))
+	}
 	endpoint.LogTo(c.log)
 	p.resolver = secrets.NewResolver(declared(c.manifest), c.variables...)
 	compiling, err := c.compiling.config(sandbox.Config{CacheDir: c.cacheDir, Reset: c.reset, Log: c.log})
@@ -88,7 +97,7 @@ func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error)
 		return nil, err
 	}
 	p.add(p.runtime.Close)
-	if p.scheduler, err = scheduler.New(scheduler.Config{Recorder: p.recorder, OnGap: p.gap, Log: c.log, Spill: c.spillDir}); err != nil {
+	if p.scheduler, err = scheduler.New(scheduler.Config{Recorder: p.recorder, OnGap: p.gap, Log: c.log, Spill: spill}); err != nil {
 		return nil, err
 	}
 	p.watch(p.scheduler)

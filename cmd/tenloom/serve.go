@@ -177,7 +177,7 @@ func (s *serving) answer(l net.Listener) (stop func()) {
 
 func (h *hosted) handler() http.Handler {
 	return api.Handler(api.Config{
-		Scheduler: h.scheduler, Recorder: h.recorder, Meter: h.meter, Log: h.log, Build: apiBuild(), Store: h.store, Artifacts: h.artifacts,
+		Scheduler: h.scheduler, Recorder: h.recorder, Meter: h.meter, Ledger: h.ledger, Log: h.log, Build: apiBuild(), Store: h.store, Artifacts: h.artifacts,
 		Controller: h.controller, Tail: h.tail, Seal: h.sealer.Seal, Checks: h.checks, Shared: h.servers.is, Server: h.find,
 		CheckConnection: h.checkConnection, TestConnection: h.testConnection, ConnectionState: h.connectionState, CheckPolicy: checkPolicy,
 	})

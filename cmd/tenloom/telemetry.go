@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/tenloom/tenloom/scheduler"
@@ -19,7 +21,8 @@ type observed struct {
 	meter    *telemetry.Meter
 	exports  *otlp.Exports // nil where the environment asks for none
 	deploys  *telemetry.Timings
-	log      *slog.Logger // of this machine alone
+	ledger   *telemetry.Ledger // nil where nothing is kept
+	log      *slog.Logger      // of this machine alone
 }
 
 // observing says how much is kept.
@@ -79,6 +82,27 @@ func (o *observed) gap(g scheduler.Gap) {
 			Tenant: c.Tenant, App: c.App, Component: c.Component, Endpoint: g.Endpoint, Since: g.Since, Until: g.Until, Targets: c.Targets, Cause: g.Cause,
 		})
 	}
+}
+
+// keep opens what outlives the process, in the state directory, and gives its close. Where another process has it open, as a second "up" in one
+// folder does, this one keeps nothing.
+func (o *observed) keep(state string, usageDays int) (close func() error, err error) {
+	o.ledger, err = telemetry.OpenLedger(telemetry.LedgerConfig{Recorder: o.recorder, Dir: filepath.Join(state, "usage"), Days: usageDays, Log: o.log})
+	if errors.Is(err, telemetry.ErrInUse) {
+		o.log.Warn("usage is not kept", "cause", err)
+		return func() error { return nil }, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	ctx, end := context.WithCancel(context.Background())
+	var writers sync.WaitGroup
+	writers.Go(func() { o.ledger.Run(ctx) }) // ends with ctx
+	return func() error {
+		end()
+		writers.Wait()
+		return o.ledger.Close()
+	}, nil
 }
 
 // flushTime is how long the end of the process waits for collectors.

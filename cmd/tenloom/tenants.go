@@ -158,7 +158,3 @@ func mergeField(into map[string]json.RawMessage, name, value string) error {
 func limitsCommand(g *globals) *cobra.Command {
 	return verb{use: "limits", short: "Show what the tenant may do and keep", path: ofTenant("policy")}.command(g)
 }
-
-func usageCommand(g *globals) *cobra.Command {
-	return verb{use: "usage", short: "Show what the tenant has used", path: ofTenant("usage")}.command(g)
-}

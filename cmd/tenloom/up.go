@@ -119,7 +119,7 @@ func up(ctx context.Context, out, messages io.Writer, g *globals, f upFlags) (er
 		echo = messages
 	}
 	p, err := newPlatform(ctx, platformConfig{
-		manifest: m, redis: redis, embedded: embeddedName(f.redis.url, redis), variables: given, compiling: f.compiling, cacheDir: filepath.Join(app.state, "cache"), spillDir: filepath.Join(app.state, "spill"), reset: sandbox.ResetMethod(f.reset), logDir: app.logs, echo: echo, log: log, observed: telling,
+		manifest: m, redis: redis, embedded: embeddedName(f.redis.url, redis), variables: given, compiling: f.compiling, cacheDir: filepath.Join(app.state, "cache"), stateDir: app.state, reset: sandbox.ResetMethod(f.reset), logDir: app.logs, echo: echo, log: log, observed: telling,
 	})
 	if err != nil {
 		return err
@@ -271,7 +271,7 @@ func serve(l net.Listener, p *platform, serving *atomic.Bool, log *slog.Logger) 
 	server := &http.Server{
 		ReadHeaderTimeout: api.ReadHeaderTimeout, IdleTimeout: api.IdleTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		Handler: api.Handler(api.Config{
-			Scheduler: p.scheduler, Recorder: p.recorder, Meter: p.meter, Log: log, Build: apiBuild(),
+			Scheduler: p.scheduler, Recorder: p.recorder, Meter: p.meter, Ledger: p.ledger, Log: log, Build: apiBuild(),
 			Local: &tenants.Principal{Subject: "local", Tenant: tenants.Demo, Role: tenants.Owner},
 			Known: func(id tenants.ID) bool { return id == tenants.Demo },
 			Server: func(id tenants.ID, address string, to tenants.Target) (api.Server, error) {

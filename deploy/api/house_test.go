@@ -33,6 +33,7 @@ type house struct {
 	blobs   *artifact.Store
 	deploy  *deploy.Controller
 	tail    *telemetry.Tail
+	ledger  *telemetry.Ledger
 	pull    func(ctx context.Context, reference string, most int64) (oci.App, error) // may be set before the first call
 	tokens  map[string]string                                                        // by who: operator, viewer, deployer, owner, app (an owner's, bound to mailer), reader (scope *.read), stranger (owner of other)
 	log     *bytes.Buffer
@@ -66,6 +67,10 @@ func build(t testing.TB, change ...func(*api.Config)) *house {
 	h.blobs = artifact.Memory()
 	h.pull = (&oci.Puller{Put: h.blobs.Put}).Pull
 	h.tail = telemetry.NewTail(0, 0)
+	if h.ledger, err = telemetry.OpenLedger(telemetry.LedgerConfig{Recorder: h.recorder, Dir: t.TempDir()}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.ledger.Close() })
 	h.deploy = deploy.New(deploy.Config{
 		Store: h.store, Artifacts: h.blobs, Dir: t.TempDir(), System: h.system, Switch: h.apply,
 		Hold:   func(context.Context, tenants.EndpointID, []tenants.Target) (func(), error) { return func() {}, nil },
@@ -103,7 +108,7 @@ func build(t testing.TB, change ...func(*api.Config)) *house {
 func (h *house) config() api.Config {
 	return api.Config{
 		Scheduler: h.scheduler, Recorder: h.recorder, Meter: telemetry.NewMeter(h.recorder, 0), Log: slog.New(slog.NewTextHandler(h.log, nil)), Build: api.Build{Version: "1.2.3", Go: "go1"}, Store: h.store,
-		Artifacts: h.blobs, Controller: h.deploy, Tail: h.tail, Shared: func(on tenants.EndpointID) bool { return on == tenants.DefaultEndpoint },
+		Artifacts: h.blobs, Controller: h.deploy, Tail: h.tail, Ledger: h.ledger, Shared: func(on tenants.EndpointID) bool { return on == tenants.DefaultEndpoint },
 		Seal: func(plain []byte) (tenants.Sealed, error) { return append([]byte("sealed:"), plain...), nil },
 		TestConnection: func(ctx context.Context, n tenants.Connection) (api.Found, error) {
 			if strings.Contains(n.Address, "slow") {

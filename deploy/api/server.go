@@ -51,6 +51,8 @@ type Config struct {
 	CheckConnection func(n tenants.Connection) error
 	// ConnectionState tells how a connection stands, and who uses it; nil: nobody knows, and nobody does.
 	ConnectionState func(t tenants.ID, name string) ConnectionState
+	// Ledger has what tenants used by day; nil: nobody has.
+	Ledger *telemetry.Ledger
 	// Meter answers /metrics, for operators; nil: nobody.
 	Meter *telemetry.Meter
 	// Server finds the Redis server to publish on or to watch: by the address a client named, or, where it named none, by the target's
@@ -154,7 +156,7 @@ func (s *server) routes() []route {
 		{method: "GET", path: "/v1/tenants/{tenant}/triggers", action: tenants.ReadSubscriptions, serve: s.triggers},
 		{method: "GET", path: "/v1/tenants/{tenant}/invocations", action: tenants.ReadInvocations, query: invocationFilters, serve: s.invocations},
 		{method: "GET", path: "/v1/tenants/{tenant}/invocations/{id}", action: tenants.ReadInvocations, serve: s.invocation},
-		{method: "GET", path: "/v1/tenants/{tenant}/usage", action: tenants.ReadUsage, serve: s.usage},
+		{method: "GET", path: "/v1/tenants/{tenant}/usage", action: tenants.ReadUsage, query: usageParameters, serve: s.usage},
 	}
 	if s.Store == nil {
 		return all
