@@ -23,7 +23,7 @@ type target struct {
 
 // leavesSandbox lists the schemes that a Gate opens.
 func leavesSandbox(scheme string) bool {
-	return isRedis(scheme) || isHTTP(scheme)
+	return isRedis(scheme) || isHTTP(scheme) || scheme == "tcp"
 }
 
 func isRedis(scheme string) bool { return scheme == "redis" || scheme == "rediss" }

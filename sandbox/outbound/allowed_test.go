@@ -231,8 +231,8 @@ func TestDenied(t *testing.T) {
 		{"redis://host", "redis://host:6379", `allowed_outbound_hosts = ["redis://host:6379"]`},
 		{"https://[::1]/x", "https://[::1]:443", `allowed_outbound_hosts = ["https://[::1]:443"]`},
 		{"rediss://host", "rediss://host", `allowed_outbound_hosts = ["rediss://host:*"]`},
-		{"mysql://u:hunter2@host", "mysql://host:3306", "no entry can allow it: only redis, rediss, http and https leave the sandbox"},
-		{"unix:///run/redis.sock", "unix://", "no entry can allow it: only redis, rediss, http and https leave the sandbox"},
+		{"mysql://u:hunter2@host", "mysql://host:3306", "no entry can allow it: only redis, rediss, http, https and tcp leave the sandbox"},
+		{"unix:///run/redis.sock", "unix://", "no entry can allow it: only redis, rediss, http, https and tcp leave the sandbox"},
 	}
 	for _, row := range rows {
 		_, err := parse(t).Check(row.address, "redis")

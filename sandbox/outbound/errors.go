@@ -37,7 +37,7 @@ type Denied struct {
 
 // These stand in Denied.Hint when nothing in the manifest helps.
 const (
-	noHint   = "no entry can allow it: only redis, rediss, http and https leave the sandbox"
+	noHint   = "no entry can allow it: only redis, rediss, http, https and tcp leave the sandbox"
 	selfHint = `no entry can name this host: "self" means the application itself, which has no HTTP trigger here`
 )
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 
 	"github.com/redis/go-redis/v9"
@@ -21,8 +23,9 @@ type Gate struct {
 	// Offered tells of Redis addresses that no Ceiling is for; nil: of none.
 	Offered func(address string) bool
 	Pool    *Pool
-	HTTP    *http.Client  // from NewHTTPClient
-	Denied  func(*Denied) // told of each destination that was refused, on the guest's goroutine; nil tells nobody
+	HTTP    *http.Client                                                      // from NewHTTPClient
+	Dial    func(ctx context.Context, network, addr string) (net.Conn, error) // a Dialer's, for TCP; nil: no plain TCP leaves
+	Denied  func(*Denied)                                                     // told of each destination that was refused, on the guest's goroutine; nil tells nobody
 }
 
 // Redis returns the pooled client of an address that the component may reach, and its release (see Pool.Get). The address is a redis or
@@ -38,15 +41,15 @@ func (g *Gate) Redis(ctx context.Context, address string) (redis.UniversalClient
 	v, err := allowed.verdict(address, "redis")
 	switch {
 	case err != nil:
-		return nil, nil, g.report(err)
+		return nil, nil, g.Report(err)
 	case isHTTP(v.scheme):
 		return nil, nil, invalidAddress("it is not a redis:// or rediss:// URL")
 	case !isRedis(v.scheme):
-		return nil, nil, g.report(newDenied(v.target))
+		return nil, nil, g.Report(newDenied(v.target))
 	case v.redisErr != nil:
 		return nil, nil, v.redisErr
 	case !g.within(&v.target) && (g.Offered == nil || !g.Offered(v.redis)):
-		return nil, nil, g.report(newBeyond(v.target))
+		return nil, nil, g.Report(newBeyond(v.target))
 	}
 	return g.Pool.Get(ctx, v.redis)
 }
@@ -58,16 +61,9 @@ func (g *Gate) Redis(ctx context.Context, address string) (redis.UniversalClient
 // Errors are a *Denied, or wrap ErrInvalidAddress, ErrProhibited, ErrResponseTooLarge, the context's error, or that of Allowed or of the
 // network.
 func (g *Gate) Do(ctx context.Context, req *http.Request) (*http.Response, error) {
-	allowed, err := g.list(ctx)
+	out, allowed, err := g.permitted(ctx, req)
 	if err != nil {
-		return nil, err
-	}
-	t, err := httpTarget(req.URL)
-	if err != nil {
-		return nil, g.report(err)
-	}
-	if err := g.permitHTTP(allowed, &t); err != nil {
-		return nil, g.report(err)
+		return nil, g.Report(err)
 	}
 	// A redirect is held against the list and the ceiling as well, and goes on with its URL in canonical form.
 	again := func(u *url.URL) (*url.URL, error) {
@@ -77,13 +73,66 @@ func (g *Gate) Do(ctx context.Context, req *http.Request) (*http.Response, error
 		}
 		return t.url, g.permitHTTP(allowed, &t)
 	}
-	out := req.Clone(context.WithValue(ctx, recheckKey{}, recheck(again)))
-	out.URL, out.Host, out.RequestURI = t.url, "", ""
-	resp, err := g.HTTP.Do(out)
+	resp, err := g.send(out.WithContext(context.WithValue(ctx, recheckKey{}, recheck(again))))
 	if err != nil {
-		return nil, g.report(fmt.Errorf("http request to %s://%s: %w", t.scheme, t.url.Host, withoutURL(err)))
+		return nil, g.Report(err)
 	}
 	return resp, nil
+}
+
+// Permit is Do in two steps, the first of which decides, on the guest's goroutine. send does the rest on any goroutine, and gives a redirect back as
+// the response; its error is for Report, on the guest's goroutine again.
+func (g *Gate) Permit(ctx context.Context, req *http.Request) (send func() (*http.Response, error), err error) {
+	out, _, err := g.permitted(ctx, req)
+	if err != nil {
+		return nil, g.Report(err)
+	}
+	return func() (*http.Response, error) { return g.send(out) }, nil
+}
+
+// permitted gives the request to send in the place of one that is allowed.
+func (g *Gate) permitted(ctx context.Context, req *http.Request) (*http.Request, *Allowed, error) {
+	allowed, err := g.list(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := httpTarget(req.URL)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := g.permitHTTP(allowed, &t); err != nil {
+		return nil, nil, err
+	}
+	out := req.Clone(ctx)
+	out.URL, out.Host, out.RequestURI = t.url, "", ""
+	return out, allowed, nil
+}
+
+func (g *Gate) send(req *http.Request) (*http.Response, error) {
+	resp, err := g.HTTP.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("http request to %s://%s: %w", req.URL.Scheme, req.URL.Host, withoutURL(err))
+	}
+	return resp, nil
+}
+
+// TCP connects to an address with a port that the component may reach: its entry has the scheme tcp. It decides at once, on the guest's
+// goroutine; dial may be called on any other, and its error is for Report. Errors are those of Do.
+func (g *Gate) TCP(ctx context.Context, addr netip.AddrPort) (dial func(ctx context.Context) (net.Conn, error), err error) {
+	allowed, err := g.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := parseAddress("tcp://"+addr.String(), "tcp")
+	switch {
+	case err != nil:
+		return nil, g.Report(err)
+	case g.Dial == nil || allowed == nil || !allowed.allows(&t):
+		return nil, g.Report(newDenied(t))
+	case !g.within(&t):
+		return nil, g.Report(newBeyond(t))
+	}
+	return func(ctx context.Context) (net.Conn, error) { return g.Dial(ctx, "tcp", addr.String()) }, nil
 }
 
 func (g *Gate) list(ctx context.Context) (*Allowed, error) {
@@ -94,8 +143,8 @@ func (g *Gate) list(ctx context.Context) (*Allowed, error) {
 	return allowed, nil
 }
 
-// report tells of a denial inside an error, and hands out the denial alone in that case.
-func (g *Gate) report(err error) error {
+// Report tells of a denial inside an error, and hands out the denial alone in that case.
+func (g *Gate) Report(err error) error {
 	var d *Denied
 	if !errors.As(err, &d) {
 		return err

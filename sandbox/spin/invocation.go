@@ -44,3 +44,6 @@ func (c *Call) Waits(begins bool) {
 		c.wait(begins)
 	}
 }
+
+// Called notes a call of a server that has ended.
+func (c *Call) Called(o Outcall) { c.guest.called(o) }

@@ -29,6 +29,7 @@ type System struct {
 	Call   *spin.Call // what the invocation may reach, and its limits; nil: nothing is reached
 
 	changed chan struct{} // of capacity 1: something that was begun has got further
+	open    int           // connections and exchanges of the instance
 }
 
 type systemKey struct{}
@@ -56,7 +57,7 @@ func (e *Exit) Error() string { return fmt.Sprintf("the guest exited with code %
 
 // Interfaces are all that the package offers.
 func Interfaces() []host.Interface {
-	return slices.Concat(cliInterfaces(), clockInterfaces(), ioInterfaces(), randomInterfaces())
+	return slices.Concat(cliInterfaces(), clockInterfaces(), ioInterfaces(), randomInterfaces(), filesystemInterfaces(), httpInterfaces())
 }
 
 // progress wakes the guest's goroutine where it waits. Any goroutine may call it.
