@@ -103,6 +103,10 @@ func (c *Client) failure(path, capability string, err error) error {
 		e.Kind, e.Detail, e.Next = Unfit, "the answer of "+c.address()+" is not one of Vault", "look at the address"
 	default:
 		e.Kind, e.Detail = Unreachable, c.address()+" cannot be reached: "+root(err)
+		// With TLS 1.3 a server refuses the client's certificate after the handshake, and the refusal can be lost to the end of the connection.
+		if strings.HasPrefix(c.address(), "https:") && containsAny(err.Error(), "broken pipe", "connection reset", "forcibly closed", "EOF") {
+			e.Next = "if it wants a client's certificate, give the one that it trusts, and its key"
+		}
 	}
 	return e
 }

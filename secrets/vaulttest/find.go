@@ -10,9 +10,13 @@ import (
 	"testing"
 )
 
-const plugin = "vault-plugin-database-redis"
+// The plugins, named as the server registers them.
+const (
+	plugin     = "vault-plugin-database-redis"
+	kubernetes = "vault-plugin-auth-kubernetes"
+)
 
-// find is the folder of a vault server and its Redis plugin, as .ci/vault has found or built it: what it printed, in TENLOOM_TEST_VAULT; else
+// find is the folder of a vault server and its plugins, as .ci/vault has found or built it: what it printed, in TENLOOM_TEST_VAULT; else
 // PATH; else the newest build in the cache that this version of Go made. On a machine of which .ci/vault said that it has none and can build
 // none, the test is left out by that name; a machine that was not asked fails.
 func find(t testing.TB) string {
@@ -47,7 +51,7 @@ func find(t testing.TB) string {
 }
 
 func complete(dir string) bool {
-	for _, name := range []string{"vault", plugin} {
+	for _, name := range []string{"vault", plugin, kubernetes} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode()&0o111 == 0 {
 			return false
 		}
@@ -55,17 +59,22 @@ func complete(dir string) bool {
 	return true
 }
 
-// plugins is a folder with nothing but the plugin in it, because the server registers every program that it finds in there.
-func plugins(dir, temp string) error {
+// plugins is a folder with nothing but plugins in it, because the server registers every program that it finds in there.
+func plugins(dir, temp string, names []string) error {
 	if err := os.MkdirAll(temp, 0o700); err != nil {
 		return err
 	}
-	if err := os.Link(filepath.Join(dir, plugin), filepath.Join(temp, plugin)); err == nil {
-		return nil
+	for _, name := range names {
+		if err := os.Link(filepath.Join(dir, name), filepath.Join(temp, name)); err == nil {
+			continue
+		}
+		program, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return fmt.Errorf("copy a plugin: %w", err)
+		}
+		if err := os.WriteFile(filepath.Join(temp, name), program, 0o700); err != nil {
+			return err
+		}
 	}
-	program, err := os.ReadFile(filepath.Join(dir, plugin))
-	if err != nil {
-		return fmt.Errorf("copy the plugin: %w", err)
-	}
-	return os.WriteFile(filepath.Join(temp, plugin), program, 0o700)
+	return nil
 }

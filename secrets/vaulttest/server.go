@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -41,16 +42,51 @@ type Server struct {
 // Start runs a server and returns once it answers.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	return start(t, []string{plugin})
+}
+
+// StartKubernetes runs a server with HashiCorp's plugin for the auth method kubernetes, too, enabled at kubernetes/.
+func StartKubernetes(t testing.TB) *Server {
+	t.Helper()
+	s := start(t, []string{plugin, kubernetes})
+	s.Enable("kubernetes", kubernetes)
+	return s
+}
+
+// StartTLS runs a server that takes TLS at URL, with a certificate and its key, from clients whose own is issued by an authority. All are PEM files.
+// Its methods go on to use Addr, where it takes plain text.
+func StartTLS(t testing.TB, cert, key, clientCA string) *Server {
+	t.Helper()
+	addr := freePort(t)
+	config := filepath.Join(t.TempDir(), "listener.json")
+	text := fmt.Sprintf(`{"listener":[{"tcp":{"address":%q,"tls_cert_file":%q,"tls_key_file":%q,"tls_client_ca_file":%q,"tls_require_and_verify_client_cert":true}}]}`,
+		addr, cert, key, clientCA)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, []string{plugin}, "-config="+config)
+	s.URL = "https://" + addr
+	return s
+}
+
+// Enable enables an auth method.
+func (s *Server) Enable(path, method string) {
+	s.t.Helper()
+	s.must(s.client.Sys().EnableAuthWithOptions(path, &api.EnableAuthOptions{Type: method}))
+}
+
+func start(t testing.TB, names []string, args ...string) *Server {
+	t.Helper()
 	dir := find(t)
 	temp := filepath.Join(t.TempDir(), "plugins")
-	if err := plugins(dir, temp); err != nil {
+	if err := plugins(dir, temp, names); err != nil {
 		t.Fatal(err)
 	}
 	s := &Server{t: t, Root: rootToken, log: &tail{}, ended: make(chan struct{})}
 	s.Addr = freePort(t)
 	s.URL = "http://" + s.Addr
-	s.cmd = exec.Command(filepath.Join(dir, "vault"), "server", "-dev", "-dev-no-store-token", "-dev-root-token-id="+rootToken,
-		"-dev-plugin-dir="+temp, "-dev-listen-address="+s.Addr, "-log-level=warn")
+	s.cmd = exec.Command(filepath.Join(dir, "vault"), append([]string{"server", "-dev", "-dev-no-store-token", "-dev-root-token-id=" + rootToken,
+		"-dev-plugin-dir=" + temp, "-dev-listen-address=" + s.Addr, "-log-level=warn"}, args...)...)
 	s.cmd.Stdout, s.cmd.Stderr, s.cmd.SysProcAttr = s.log, s.log, dieWithParent()
 	s.cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=/usr/bin:/bin"}
 	if err := s.cmd.Start(); err != nil {
@@ -67,7 +103,7 @@ func Start(t testing.TB) *Server {
 	} {
 		s.must(s.client.Sys().Mount(path, engine))
 	}
-	s.must(s.client.Sys().EnableAuthWithOptions("approle", &api.EnableAuthOptions{Type: "approle"}))
+	s.Enable("approle", "approle")
 	return s
 }
 

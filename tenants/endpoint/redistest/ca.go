@@ -49,15 +49,20 @@ func NewCA(dir string) (*CA, error) {
 
 // issue writes a certificate for loopback and its key to dir. Nodes of a cluster show theirs to each other, so it serves clients, too.
 func (ca *CA) issue(dir string) (certFile, keyFile string, err error) {
-	template := certificate("localhost")
-	template.DNSNames, template.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
-	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	cert, key, err := ca.sign(template)
+	cert, key, err := ca.Server()
 	if err != nil {
 		return "", "", err
 	}
 	certFile, keyFile = filepath.Join(dir, "server.pem"), filepath.Join(dir, "server.key")
 	return certFile, keyFile, errors.Join(os.WriteFile(certFile, cert, 0o600), os.WriteFile(keyFile, key, 0o600))
+}
+
+// Server issues a certificate for loopback and its key, both PEM.
+func (ca *CA) Server() (cert, key []byte, err error) {
+	template := certificate("localhost")
+	template.DNSNames, template.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	return ca.sign(template)
 }
 
 // Client issues a client's certificate and its key, both PEM, that ends at a time: one in the past has expired.
