@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,7 @@ import (
 type script struct {
 	mu     sync.Mutex
 	down   bool
+	began  time.Time
 	at     []time.Time // of each request that came, answered or not
 	leases map[string]time.Time
 	born   map[string]time.Time
@@ -33,6 +35,8 @@ type script struct {
 const (
 	scriptLife = time.Hour
 	scriptMost = 24 * time.Hour
+
+	scriptRotates = 6 * time.Hour // all passwords of static roles and secrets change together
 )
 
 func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -54,6 +58,12 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 	switch {
 	case path == "auth/token/lookup-self":
 		return answer(200, `{"data":{"ttl":0,"renewable":false}}`), nil
+	case strings.HasPrefix(path, "database/static-creds/"):
+		left := scriptRotates - now.Sub(s.began)%scriptRotates
+		return answer(200, fmt.Sprintf(`{"data":{"username":"u","password":"p%d","ttl":%d,"rotation_period":%d}}`,
+			int(now.Sub(s.began)/scriptRotates), int(math.Ceil(left.Seconds())), int(scriptRotates.Seconds()))), nil
+	case strings.HasPrefix(path, "secret/data/"):
+		return answer(200, fmt.Sprintf(`{"data":{"data":{"username":"u","password":"p%d"}}}`, int(now.Sub(s.began)/scriptRotates))), nil
 	case strings.HasPrefix(path, "database/creds/"):
 		s.issued++
 		lease = fmt.Sprintf("%s/%d", path, s.issued)
@@ -151,6 +161,72 @@ func TestThousandTenants(t *testing.T) {
 		t.Logf("%.2f requests a second on average, at most %d in a minute, %d in a second after the absence; %d while away; %d users made",
 			float64(len(s.at))/took, s.most(time.Minute, began), s.most(time.Second, back), during, s.issued)
 	})
+}
+
+// TestThousandWithoutLeases does the same with credentials that have no lease, static roles and KV: all change in the same moment, four times a day,
+// and are followed at the rate that holds for everything.
+func TestThousandWithoutLeases(t *testing.T) {
+	for _, path := range []string{"database/static-creds/t%d", "secret/data/t%d"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &script{leases: map[string]time.Time{}, born: map[string]time.Time{}, began: time.Now()}
+			const tenants, rate = 1000, 5
+			c, err := vault.New(vault.Config{Address: "http://vault", Auth: vault.Auth{Token: secrets.NewValue("t")}, Rate: rate, Transport: s})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() { defer close(ended); c.Run(ctx) }()
+			defer func() { cancel(); <-ended }()
+			var moves atomic.Int64
+			var slowest atomic.Int64 // from a change to the last that follows
+			var all []*vault.Credential
+			for i := range tenants {
+				all = append(all, c.Open(source(t, fmt.Sprintf(path, i)), func(context.Context, string) error {
+					moves.Add(1)
+					late := int64(time.Since(s.began) % scriptRotates)
+					for was := slowest.Load(); late > was && !slowest.CompareAndSwap(was, late); was = slowest.Load() {
+					}
+					return nil
+				}))
+			}
+			time.Sleep(7 * time.Hour) // of the bubble: one change
+			s.mu.Lock()
+			s.down = true
+			before := len(s.at)
+			s.mu.Unlock()
+			time.Sleep(10 * time.Minute)
+			s.mu.Lock()
+			during := len(s.at) - before
+			s.down = false
+			s.mu.Unlock()
+			back := time.Now()
+			time.Sleep(6 * time.Hour) // another
+
+			if during < 5 || during > 60 {
+				t.Errorf("%d requests in 10 minutes of absence", during)
+			}
+			if n := s.most(time.Minute, s.began); n > rate*60+rate+1 {
+				t.Errorf("%d requests in a minute, want at most %d", n, rate*60+rate+1)
+			}
+			if n := s.most(time.Second, back); n > 2*rate {
+				t.Errorf("%d requests in a second after the absence, want at most %d", n, 2*rate)
+			}
+			if n := moves.Load(); n != 2*tenants {
+				t.Errorf("%d credentials were followed, want %d", n, 2*tenants)
+			}
+			if late := time.Duration(slowest.Load()); late > 15*time.Minute {
+				t.Errorf("a change was followed after %v", late)
+			}
+			for _, k := range all {
+				if _, password, err := k.Login(t.Context()); err != nil || password != "p2" {
+					t.Fatalf("%q %v", password, err)
+				}
+			}
+			t.Logf("%s: %.2f requests a second on average, at most %d in a minute, %d in a second after the absence; %d while away; the last follows %v after a change",
+				path, float64(len(s.at))/time.Since(s.began).Seconds(), s.most(time.Minute, s.began), s.most(time.Second, back), during, time.Duration(slowest.Load()))
+		})
+	}
 }
 
 // TestRate holds the rate against a real server: the leases of sixty roles come one after the other.
