@@ -104,7 +104,7 @@ func (c *Client) failure(path, capability string, err error) error {
 	default:
 		e.Kind, e.Detail = Unreachable, c.address()+" cannot be reached: "+root(err)
 		// With TLS 1.3 a server refuses the client's certificate after the handshake, and the refusal can be lost to the end of the connection.
-		if strings.HasPrefix(c.address(), "https:") && containsAny(err.Error(), "broken pipe", "connection reset", "forcibly closed", "EOF") {
+		if strings.HasPrefix(c.address(), "https:") && containsAny(err.Error(), "broken pipe", "connection reset", "forcibly closed", "EOF", "conn could not be established", "connection lost") {
 			e.Next = "if it wants a client's certificate, give the one that it trusts, and its key"
 		}
 	}
