@@ -217,7 +217,9 @@ func readlinkAt(_ *canon.Call, in *canon.Reader, out *canon.Writer) {
 }
 
 func isSameObject(_ *canon.Call, in *canon.Reader, out *canon.Writer) {
-	out.Bool(borrowDescriptor(in).name == borrowDescriptor(in).name)
+	one := borrowDescriptor(in)
+	other := borrowDescriptor(in)
+	out.Bool(one.name == other.name)
 }
 
 func metadataHash(_ *canon.Call, in *canon.Reader, out *canon.Writer) {

@@ -57,7 +57,7 @@ func (e *Exit) Error() string { return fmt.Sprintf("the guest exited with code %
 
 // Interfaces are all that the package offers.
 func Interfaces() []host.Interface {
-	return slices.Concat(cliInterfaces(), clockInterfaces(), ioInterfaces(), randomInterfaces(), filesystemInterfaces(), httpInterfaces())
+	return slices.Concat(cliInterfaces(), clockInterfaces(), ioInterfaces(), randomInterfaces(), filesystemInterfaces(), socketInterfaces(), httpInterfaces())
 }
 
 // progress wakes the guest's goroutine where it waits. Any goroutine may call it.

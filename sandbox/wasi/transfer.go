@@ -2,6 +2,7 @@ package wasi
 
 import (
 	"io"
+	"net"
 	"sync"
 
 	"github.com/tenloom/tenloom/sandbox/spin"
@@ -82,10 +83,12 @@ type sent struct {
 	call   *spin.Call
 	system *System
 	name   string
-	to     io.Writer
+	to     net.Conn
+	wrap   func(error) error // makes the error of a stream
 
 	mu   sync.Mutex // guards what follows
 	busy bool
+	shut bool
 	err  error // io.EOF: nobody takes more
 }
 
@@ -100,7 +103,10 @@ func (s *sent) ready() bool {
 	return !busy || err != nil
 }
 
-func (s *sent) flushed() bool { return s.ready() }
+func (s *sent) flushed() bool {
+	busy, _ := s.state()
+	return !busy
+}
 
 func (s *sent) room() (int, error) {
 	busy, err := s.state()
@@ -132,18 +138,33 @@ func (s *sent) send(b []byte) {
 	_, err := s.to.Write(b)
 	s.mu.Lock()
 	s.busy = false
-	if s.err == nil {
-		s.err = err
+	if s.err == nil && err != nil {
+		s.err = s.wrap(err)
+	}
+	if s.shut {
+		s.closeWrite()
 	}
 	s.mu.Unlock()
 	s.system.progress()
 }
 
-// end makes it closed for the guest.
-func (s *sent) end() {
+// shutdown takes nothing more, and tells the other side so once everything is sent.
+func (s *sent) shutdown() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.err = io.EOF
+	if s.shut {
+		return
+	}
+	s.shut, s.err = true, io.EOF
+	if !s.busy {
+		s.closeWrite()
+	}
+}
+
+func (s *sent) closeWrite() {
+	if c, ok := s.to.(interface{ CloseWrite() error }); ok {
+		_ = c.CloseWrite() // one that fails has ended otherwise
+	}
 }
 
 // admit counts one more connection or exchange of the instance, of as many as the invocation's Limits.Connections; false where it has all.
