@@ -120,7 +120,7 @@ func (h *hosted) host(u *deploy.Unit, resolver *secrets.Resolver) (*spin.Host, e
 	host := &spin.Host{
 		Wrap: wrapping(u),
 		Gate: &outbound.Gate{
-			Allowed: allowed, Ceiling: room.ceiling.Load, Pool: room.pool, HTTP: room.http,
+			Allowed: allowed, Ceiling: room.ceiling.Load, Pool: room.pool, HTTP: room.http, Dial: h.outward,
 			Offered: func(address string) bool { return h.offered(tenant, room, address) },
 			Denied: func(d *outbound.Denied) {
 				text := d.Error() + "; to allow it, add to [component." + string(id) + "]: " + d.Hint

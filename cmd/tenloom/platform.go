@@ -39,6 +39,7 @@ type platform struct {
 	resolver  *secrets.Resolver
 	pool      *outbound.Pool
 	http      *http.Client
+	guard     outbound.Dialer // the developer is the operator here: what the manifest lists may be on loopback or a private network
 	folder    *telemetry.Folder
 	policy    tenants.Policy
 	budget    *sandbox.Budget // of the only tenant; nil where its policy bounds no processors
@@ -111,10 +112,8 @@ func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error)
 		}
 		p.add(plainly(p.folder.Close))
 	}
-	// The developer is the operator here: what the manifest lists may be on loopback or a private network.
-	guard := &outbound.Dialer{}
-	p.pool = outbound.NewPool(outbound.PoolConfig{Open: p.openRedis, Dial: guard.DialContext})
-	p.http = outbound.NewHTTPClient(guard.DialContext)
+	p.pool = outbound.NewPool(outbound.PoolConfig{Open: p.openRedis, Dial: p.guard.DialContext})
+	p.http = outbound.NewHTTPClient(p.guard.DialContext)
 	p.servers = newServers(c.redis, c.embedded, p.scheduler, c.log)
 	p.add(always(p.servers.close))
 	p.add(always(p.pool.Close))
@@ -280,7 +279,7 @@ func (p *platform) host(u deploy.Unit) (*spin.Host, error) {
 	h := &spin.Host{
 		Wrap: wrapping(&u),
 		Gate: &outbound.Gate{
-			Allowed: allowed, Pool: p.pool, HTTP: p.http,
+			Allowed: allowed, Pool: p.pool, HTTP: p.http, Dial: p.guard.DialContext,
 			Denied: func(d *outbound.Denied) {
 				p.line(u, telemetry.Stderr, []byte(d.Error()+"; to allow it, add to [component."+string(u.Component.ID)+"]: "+d.Hint))
 			},
