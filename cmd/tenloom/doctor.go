@@ -47,7 +47,8 @@ func doctorCommand(g *globals) *cobra.Command {
 		Long: `Look at what tenloom needs of this machine and tell what is there: how guests are compiled and made clean, the limits that bound how many of
 them there are, the state directory, with --redis URL the Redis server, and with --config FILE the Vault that a server's configuration names.
 
-With --vault-role TENANT it prints what Vault and its policies need for a tenant's credentials of Redis, and looks at nothing.
+With --vault-role TENANT it prints what Vault and its policies need for a tenant's credentials of Redis, and looks at nothing but, with --triggers, what
+the tenant's triggers subscribe to now.
 
 Ends with 1 where something that is needed is missing; the line says what to do.`,
 		Example: "  tenloom doctor\n  tenloom doctor --redis redis://localhost:6379 --json",
@@ -58,7 +59,7 @@ Ends with 1 where something that is needed is missing; the line says what to do.
 				return err
 			}
 			if f.role.tenant != "" {
-				return f.role.print(out)
+				return f.role.print(cmd.Context(), g, cmd, out)
 			}
 			all, err := examine(cmd.Context(), f)
 			if err != nil {
@@ -71,6 +72,7 @@ Ends with 1 where something that is needed is missing; the line says what to do.
 	f.redis.add(cmd, "Redis to look at")
 	cmd.Flags().StringVarP(&f.config, "config", "c", os.Getenv("TENLOOM_CONFIG"), "a server's "+configUsage+", for its Vault")
 	f.role.add(cmd)
+	g.serverFlags(cmd)
 	return cmd
 }
 

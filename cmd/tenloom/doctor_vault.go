@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,32 +21,98 @@ import (
 
 // vaultRole are the flags of doctor --vault-role.
 type vaultRole struct {
-	tenant   string
-	patterns []string
-	mount    string
+	tenant     string
+	patterns   []string
+	connection string // of the tenant's own; "" for what the platform offers
+	triggers   bool
+	mount      string
 }
 
 func (r *vaultRole) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&r.tenant, "vault-role", "", "print the creation statement and the policy for a tenant's credentials of Redis")
 	flags.StringArrayVar(&r.patterns, "pattern", nil, "with --vault-role: a pattern that the tenant's triggers subscribe to, as it stands there")
+	flags.BoolVar(&r.triggers, "triggers", false, "with --vault-role: ask the server which channels and patterns the tenant's triggers subscribe to now")
+	flags.StringVar(&r.connection, "connection", "", "with --vault-role: for a connection of the tenant's own, whose names are what they say")
 	flags.StringVar(&r.mount, "vault-mount", "database", "with --vault-role: path of the database engine")
 }
 
-// print writes what an operator pastes.
-func (r *vaultRole) print(out screen) error {
+// check says what is wrong with the flags.
+func (r *vaultRole) check() error {
 	if err := tenants.CheckName(r.tenant); err != nil {
 		return fail(exitUsage, "--vault-role: %w", err)
 	}
-	own := r.tenant + ":"
-	for i, p := range r.patterns {
-		if !strings.HasPrefix(p, own) {
-			r.patterns[i] = own + p // as the server is asked for it
+	if err := tenants.CheckName(r.connection); r.connection != "" && err != nil {
+		return fail(exitUsage, "--connection: %w", err)
+	}
+	return nil
+}
+
+// statement is what creates the user. Beside the patterns that were given, live are the names that the tenant's triggers subscribe to now.
+func (r *vaultRole) statement(live []string) string {
+	if r.connection != "" {
+		return vault.OwnStatement(scheduler.ControlPrefix, append(live, r.patterns...))
+	}
+	for _, p := range r.patterns {
+		if own := r.tenant + ":"; !strings.HasPrefix(p, own) {
+			p = own + p // as the server is asked for it
+		}
+		live = append(live, p)
+	}
+	return vault.Statement(r.tenant, scheduler.ControlPrefix, live)
+}
+
+// subscribed asks the server what the tenant's triggers subscribe to on the Redis in question, by the names that it has there. Channels that begin with
+// the tenant's name are left out where that is allowed anyway.
+func (r *vaultRole) subscribed(ctx context.Context, c *client) (names []string, err error) {
+	doc, _, err := c.call(ctx, http.MethodGet, c.of("triggers"), nil)
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Data []struct {
+			Kind, Target, Endpoint string
+			Actual                 string `json:"actual_target"`
 		}
 	}
-	mount := strings.Trim(r.mount, "/")
-	statement := vault.Statement(r.tenant, scheduler.ControlPrefix, r.patterns)
-	source, err := vault.ParseSource(mount + "/creds/" + r.tenant)
+	if err := json.Unmarshal(doc, &answer); err != nil {
+		return nil, fmt.Errorf("read the triggers: %w", err)
+	}
+	for _, t := range answer.Data {
+		id, _, _ := strings.Cut(t.Endpoint, "#")
+		name := cmp.Or(t.Actual, t.Target)
+		covered := r.connection == "" && t.Kind != tenants.Pattern.String() && strings.HasPrefix(name, r.tenant+":")
+		here := r.connection == "" && !strings.Contains(id, "/") || r.connection != "" && id == r.tenant+"/"+r.connection
+		if here && !covered && t.Kind != tenants.Stream.String() && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// print writes what an operator pastes.
+func (r *vaultRole) print(ctx context.Context, g *globals, cmd *cobra.Command, out screen) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	var live []string
+	if r.triggers {
+		g.tenant = r.tenant
+		c, err := g.client(cmd)
+		if err != nil {
+			return err
+		}
+		if live, err = r.subscribed(ctx, c); err != nil {
+			return err
+		}
+	}
+	mount, role := strings.Trim(r.mount, "/"), r.tenant
+	if r.connection != "" {
+		role += "_" + r.connection
+	}
+	statement := r.statement(live)
+	source, err := vault.ParseSource(mount + "/creds/" + role)
 	if err != nil {
 		return fail(exitUsage, "--vault-mount: %w", err)
 	}
@@ -52,15 +121,15 @@ func (r *vaultRole) print(out screen) error {
 		policy = append(policy, vault.PolicyLine(n.Path, n.Capability))
 	}
 	if out.isJSON() {
-		doc, err := json.Marshal(map[string]any{"creation_statement": statement, "role": mount + "/roles/" + r.tenant, "policy": policy, "path": source.String()})
+		doc, err := json.Marshal(map[string]any{"creation_statement": statement, "role": mount + "/roles/" + role, "policy": policy, "path": source.String()})
 		if err != nil {
 			return err
 		}
 		return out.json(doc)
 	}
 	lines := [][]string{
-		{"# The dynamic role. Redis compares a pattern with those allowed as text: name each with --pattern."},
-		{fmt.Sprintf("vault write %s/roles/%s db_name=REDIS default_ttl=1h max_ttl=24h \\", mount, r.tenant)},
+		{"# The dynamic role. Redis compares a pattern with those allowed as text: name each with --pattern, or read them off with --triggers."},
+		{fmt.Sprintf("vault write %s/roles/%s db_name=REDIS default_ttl=1h max_ttl=24h \\", mount, role)},
 		{"  creation_statements='" + statement + "'"},
 		{""},
 		{"# The policy of the token that tenloom signs in with."},
@@ -68,7 +137,11 @@ func (r *vaultRole) print(out screen) error {
 	for _, line := range policy {
 		lines = append(lines, []string{line})
 	}
-	lines = append(lines, []string{""}, []string{"# The credential, in the server's configuration: redis.NAME.vault = \"" + source.String() + "\""})
+	setting := "redis.NAME.vault = \"" + source.String() + "\""
+	if r.connection != "" {
+		setting = "vault.connections = \"" + mount + "/creds/{{ tenant }}_{{ connection }}\""
+	}
+	lines = append(lines, []string{""}, []string{"# The credential, in the server's configuration: " + setting})
 	return out.rows("", lines)
 }
 

@@ -181,7 +181,7 @@ func TestVaultConnections(t *testing.T) {
 		}
 	}
 	s.end(t)
-	acme.does(app, `counts.gaps\s+0`, 0, "usage")
+	acme.does(app, `counts.gaps\s+0`, 0, "usage", "--now")
 	t.Logf("%d messages, %d users of one role", s.published.Load(), len(users))
 
 	umbrella.does(dir, `redis://cache`, 0, "connections", "add", "cache", address, "--vault")
@@ -195,6 +195,9 @@ func TestVaultConnections(t *testing.T) {
 		t.Errorf("another's connection: %d", status)
 	}
 
+	acme.does(dir, `(?s)roles/acme_cache .*\["resetchannels","&__tenloom:\*","&echo","~\*".*connections = "database/creds/\{\{ tenant }}_\{\{ connection }}"`, 0,
+		"doctor", "--vault-role", "acme", "--connection", "cache", "--triggers")
+	acme.does(dir, `(?s)roles/acme .*\["resetchannels","&acme:\*","&__tenloom:\*","~acme:\*"`, 0, "doctor", "--vault-role", "acme", "--triggers")
 	acme.does(app, `gone`, 0, "apps", "rm", "-y")
 	acme.does(dir, `gone`, 0, "connections", "rm", "cache", "-y")
 	eventually(t, "its lease is revoked", func() bool { return len(l.vault.Leases("database/creds/acme_cache")) == 0 })
@@ -263,4 +266,32 @@ func TestVaultConnectionsKV(t *testing.T) {
 	if status, answer := plain.ask(t, "PUT", "/v1/tenants/acme/connections/cache", tokenOf(t, acme), fmt.Sprintf(`{"address":%q,"vault":true}`, address)); status != http.StatusBadRequest || !strings.Contains(fmt.Sprint(answer), "vault.connections") {
 		t.Errorf("%d %v", status, answer)
 	}
+}
+
+// TestServeVaultUnfit: a role whose users cannot subscribe is told in /readyz before anything subscribes, with what is wrong, and is fine once it is mended.
+func TestServeVaultUnfit(t *testing.T) {
+	v, r := vaulttest.Start(t), redistest.Start(t, "--requirepass", "root")
+	v.Redis(r.Addr, "root")
+	v.Role("mute", `["~*","+@read"]`, time.Hour, time.Hour)
+	v.Policy("tenloom", `path "database/creds/mute" { capabilities = ["read"] } path "database/roles/mute" { capabilities = ["read"] }`)
+	dir := t.TempDir()
+	token, config := filepath.Join(dir, "token"), filepath.Join(dir, "tenloom.toml")
+	for file, text := range map[string]string{token: v.Token(time.Hour, true, "tenloom"), config: fmt.Sprintf(`
+[vault]
+address = %q
+token_file = %q
+[redis]
+default.url = "redis://%s"
+default.vault = "database/creds/mute"
+`, v.URL, token, r.Addr)} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := startServe(t, filepath.Join(dir, "state"), nil, "-c", config)
+	const want = "degraded: the creation statement of database/roles/mute is not fit: it allows no channel; it cannot subscribe: add &TENANT:*; it does not allow SUBSCRIBE; " +
+		"add +@pubsub; tenloom doctor --vault-role TENANT prints one that is; credential database/creds/mute"
+	eventually(t, "it is told", func() bool { return strings.Contains(details(t, s), want) })
+	v.Role("mute", `["&*","~*","+@read","+@pubsub"]`, time.Hour, time.Hour)
+	eventually(t, "it is fine", func() bool { return !strings.Contains(details(t, s), "not fit") })
 }

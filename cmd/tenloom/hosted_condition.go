@@ -45,6 +45,9 @@ func (h *hosted) condition(id tenants.EndpointID) string {
 		}
 	}
 	login := h.vault.condition(id)
+	if why := h.vault.unfitness(id); why != "" {
+		return "degraded: " + why + login
+	}
 	if waiting > 0 {
 		return fmt.Sprintf("degraded: %d of %s not subscribed: %s", waiting, count(len(all), "target"), reason) + h.vault.advise(id, reason) + login
 	}

@@ -278,5 +278,5 @@ func (n *connection) advise(reason string) string {
 	if lease == nil {
 		return ""
 	}
-	return statementAdvice(lease, reason, fmt.Sprintf("--vault-role %s --connection %s", n.tenant, n.name))
+	return statementAdvice(lease, reason, fmt.Sprintf("--vault-role %s --connection %s --triggers", n.tenant, n.name))
 }

@@ -199,7 +199,8 @@ func (b *providerBlock) vault(log *slog.Logger) ([]secrets.Provider, func(), err
 // runVault begins to use a Vault.
 func runVault(client *vault.Client) *vaultPart {
 	ctx, stop := context.WithCancel(context.Background())
-	p := &vaultPart{client: client, credentials: map[tenants.EndpointID]*vault.Credential{}, stop: stop, ended: make(chan struct{})}
+	p := &vaultPart{client: client, credentials: map[tenants.EndpointID]*vault.Credential{}, life: ctx, stop: stop, ended: make(chan struct{}),
+		log: slog.New(slog.DiscardHandler), unfit: map[tenants.EndpointID]string{}}
 	go func() { // ends with close
 		defer close(p.ended)
 		client.Run(ctx)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tenloom/tenloom/secrets"
@@ -129,8 +130,14 @@ type vaultPart struct {
 	kv          *vault.KV // nil where no variables come from there
 	credentials map[tenants.EndpointID]*vault.Credential
 	sources     *vault.Sources // of tenants' connections; nil where none come from there
+	life        context.Context
+	inspecting  sync.WaitGroup // one for each dynamic role, until it is found fit
 	stop        context.CancelFunc
 	ended       chan struct{}
+	log         *slog.Logger
+
+	mu    sync.Mutex
+	unfit map[tenants.EndpointID]string // what is wrong with the creation statements; "" nothing
 }
 
 // openVault begins to use the Vault of a configuration; nil where there is none. variables and connections are the rules where those stand, "" for
@@ -164,6 +171,9 @@ func openVault(c *vault.Config, variables, connections string, log *slog.Logger)
 	}
 	p := runVault(client)
 	p.kv, p.sources = kv, sources
+	if log != nil {
+		p.log = log
+	}
 	return p, nil
 }
 
@@ -202,7 +212,65 @@ func (p *vaultPart) credential(id tenants.EndpointID, options *endpoint.Options,
 		return nil, err
 	}
 	p.credentials[id] = k
+	p.inspecting.Go(func() { p.inspect(id, k) }) // ends with life
 	return secured, nil
+}
+
+// inspectEvery is how often the creation statement of a role that is not fit is read again.
+const inspectEvery = 10 * time.Second
+
+// inspect looks at the creation statement that makes a server's users, as far as the policy lets it be read, until there is nothing to say against it.
+func (p *vaultPart) inspect(id tenants.EndpointID, k *vault.Credential) {
+	if !k.Source().IsDynamic() {
+		return
+	}
+	tick := time.NewTicker(inspectEvery)
+	defer tick.Stop()
+	for {
+		statements, err := p.client.Statements(p.life, k.Source())
+		var told *vault.Error
+		if errors.As(err, &told) && told.Kind == vault.Denied {
+			return
+		}
+		var faults []string
+		if err == nil {
+			faults = vault.CheckStatement(statements)
+			p.note(id, k, faults)
+		}
+		if err == nil && faults == nil {
+			return
+		}
+		select {
+		case <-p.life.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// note keeps what is wrong with a creation statement, for people.
+func (p *vaultPart) note(id tenants.EndpointID, k *vault.Credential, faults []string) {
+	text := ""
+	if faults != nil {
+		mount, role := k.Source().Role()
+		text = fmt.Sprintf("the creation statement of %s/roles/%s is not fit: %s; tenloom doctor --vault-role TENANT prints one that is", mount, role, strings.Join(faults, "; "))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if text != "" && p.unfit[id] == "" {
+		p.log.Error("a Redis user of Vault's will not be able to subscribe", "redis", id, "cause", text)
+	}
+	p.unfit[id] = text
+}
+
+// unfitness is what is wrong with the creation statement of a server's users, "" where nothing is known to be.
+func (p *vaultPart) unfitness(id tenants.EndpointID) string {
+	if p == nil {
+		return ""
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.unfit[id]
 }
 
 // observe is a telemetry.Source.
@@ -247,6 +315,7 @@ func (p *vaultPart) close() error {
 	}
 	p.stop()
 	<-p.ended
+	p.inspecting.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	return p.client.Close(ctx)

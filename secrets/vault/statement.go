@@ -14,13 +14,27 @@ import (
 //
 // control is the beginning of the channels that tenloom's own connections hold, for heartbeats and for moving without a loss.
 func Statement(tenant, control string, patterns []string) string {
+	return creates(append([]string{tenant + ":*", control + "*"}, patterns...), "~"+tenant+":*", "~tenloom:kv:"+tenant+"/*")
+}
+
+// OwnStatement is Statement for a Redis that is the tenant's alone: names are the channels and patterns that are subscribed to there, all where none
+// are given, and every key is the tenant's.
+func OwnStatement(control string, names []string) string {
+	if len(names) == 0 {
+		names = []string{"*"}
+	}
+	return creates(append([]string{control + "*"}, names...), "~*")
+}
+
+func creates(channels []string, keys ...string) string {
 	rules := []string{"resetchannels"}
-	for _, channel := range append([]string{tenant + ":*", control + "*"}, patterns...) {
+	for _, channel := range channels {
 		if rule := "&" + channel; !slices.Contains(rules, rule) {
 			rules = append(rules, rule)
 		}
 	}
-	rules = append(rules, "~"+tenant+":*", "~tenloom:kv:"+tenant+"/*", "+@read", "+@write", "+@pubsub", "+@connection", "+@transaction", "+xgroup", "-@dangerous")
+	rules = append(rules, keys...)
+	rules = append(rules, "+@read", "+@write", "+@pubsub", "+@connection", "+@transaction", "+xgroup", "-@dangerous")
 	text, _ := json.Marshal(rules) // strings always are
 	return strings.NewReplacer(`\u0026`, "&", `\u003c`, "<", `\u003e`, ">").Replace(string(text))
 }
