@@ -11,6 +11,8 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -172,6 +174,30 @@ func TestValueNeverPanics(t *testing.T) {
 		}
 	}()
 	panic(secrets.NewValue(secret))
+}
+
+// TestValueNeverCrashes has a process of its own die of panics that hold a Value, and reads what the runtime prints, which no recover sees.
+func TestValueNeverCrashes(t *testing.T) {
+	v := secrets.NewValue(secret)
+	crashes := map[string]any{"value": v, "pointer": &v, "error": fmt.Errorf("open %v: %w", v, io.EOF), "struct": exposed{Value: v, Pointer: &v, Any: v}, "list": []any{v}}
+	if which := os.Getenv("TENLOOM_TEST_CRASH"); which != "" {
+		panic(crashes[which])
+	}
+	for which := range crashes {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestValueNeverCrashes$")
+		cmd.Env = append(os.Environ(), "TENLOOM_TEST_CRASH="+which)
+		out, err := cmd.CombinedOutput()
+		var died *exec.ExitError
+		if !errors.As(err, &died) || !strings.Contains(string(out), "panic: ") || !strings.Contains(string(out), "goroutine ") {
+			t.Errorf("%s: %v: %s", which, err, out)
+		}
+		if leaks(string(out)) {
+			t.Errorf("%s: %s", which, out)
+		}
+		if (which == "value" || which == "error") && !strings.Contains(string(out), "[redacted]") {
+			t.Errorf("%s: it does not print [redacted]: %s", which, out)
+		}
+	}
 }
 
 var _ error = (*secrets.MissingError)(nil)

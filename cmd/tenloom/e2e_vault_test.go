@@ -1,10 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -54,6 +60,47 @@ func details(t *testing.T, s *served) string {
 	return string(text)
 }
 
+// collector keeps what is sent to it by OTLP over HTTP, as it came: the texts in protobuf stand there as they are.
+type collector struct {
+	*httptest.Server
+	mu  sync.Mutex
+	got map[string]*bytes.Buffer // by path
+}
+
+func newCollector(t *testing.T) *collector {
+	t.Helper()
+	c := &collector{got: map[string]*bytes.Buffer{}}
+	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body io.Reader = r.Body
+		if r.Header.Get("Content-Encoding") == "gzip" {
+			plain, err := gzip.NewReader(r.Body)
+			if err != nil {
+				w.WriteHeader(http.StatusBadRequest)
+				return
+			}
+			body = plain
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.got[r.URL.Path] == nil {
+			c.got[r.URL.Path] = &bytes.Buffer{}
+		}
+		io.Copy(c.got[r.URL.Path], body) // what is cut off is looked at as far as it came
+		w.Header().Set("Content-Type", "application/x-protobuf")
+	}))
+	t.Cleanup(c.Close)
+	return c
+}
+
+func (c *collector) text(path string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.got[path] == nil {
+		return ""
+	}
+	return c.got[path].String()
+}
+
 // TestServeVault runs a platform whose Redis login and whose tenants' variables come from Vault, changes both while it runs, seals Vault, and
 // looks for every secret in everything that was printed, logged and answered.
 func TestServeVault(t *testing.T) {
@@ -90,7 +137,9 @@ default.vault = "secret/data/redis/main"
 	var outputs []string
 	keep := func(f finished) finished { outputs = append(outputs, f.stdout, f.stderr); return f }
 
-	s := startServe(t, filepath.Join(dir, "state"), nil, "-c", config)
+	collector := newCollector(t)
+	s := startServe(t, filepath.Join(dir, "state"), []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.URL, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+		"OTEL_TRACES_SAMPLER=always_on", "OTEL_BSP_SCHEDULE_DELAY=50", "OTEL_BLRP_SCHEDULE_DELAY=50", "OTEL_METRIC_EXPORT_INTERVAL=200"}, "-c", config)
 	operator := s.operator(t)
 	keep(operator.does(dir, `ok\s+vault\s+http.*signed in by approle(.|\n)*ok\s+vault variables\s+may use(.|\n)*ok\s+vault redis default\s+may use`, 0, "doctor", "-c", config))
 	acme, app := s.join(t, operator, "acme"), echoing(t)
@@ -141,6 +190,10 @@ default.vault = "secret/data/redis/main"
 	}
 	keep(operator.run(dir, "config", "print", "-c", config, "-o", "json"))
 	outputs = append(outputs, details(t, s))
+	for _, signal := range []string{"/v1/traces", "/v1/metrics", "/v1/logs"} {
+		eventually(t, "a collector gets "+signal+", and it can be read", func() bool { return strings.Contains(collector.text(signal), "acme") })
+		outputs = append(outputs, collector.text(signal))
+	}
 	s.signal(t, syscall.SIGQUIT) // the trace of all goroutines
 	<-s.ended
 	outputs = append(outputs, s.stdout.String(), s.stderr.String())
