@@ -4,7 +4,7 @@ GO ?= go
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BIN = bin/tenloom
 
-.PHONY: build test soak check bench guests deps wast fuzz clean
+.PHONY: build test soak check bench guests deps wast fuzz clean components
 
 build: ## bin/tenloom
 	$(GO) build -trimpath -o $(BIN) ./cmd/tenloom
@@ -13,6 +13,7 @@ test: deps ## everything, with the race detector
 	cd sdk && $(GO) test -race ./...
 	cd examples/go-counter && $(GO) test ./...
 	vault=$$(.ci/vault); TENLOOM_TEST_VAULT="$$vault" $(GO) test -race -timeout 20m ./... && case "$$vault" in "left out"*) echo "$$vault" ;; esac
+	TENLOOM_TEST_COMPONENTS="$$(.ci/components)" $(GO) test -run '^TestLargeComponents$$' ./sandbox
 	cd conformance && $(GO) test -race -tags s3 ./...
 	$(GO) test -tags portable ./sandbox
 
@@ -30,10 +31,13 @@ check: ## what every commit passes: no large files, gofmt, go vet, staticcheck, 
 
 ONLY ?= .
 bench: deps ## one line for each number the project promises: name, value, target, ok or short; ONLY=regex for a part
-	@TENLOOM_TEST_VAULT="$$(.ci/vault)" $(GO) test -run '^$$' -bench '^BenchmarkPromises$$/$(ONLY)' -benchtime 1x -timeout 30m ./cmd/tenloom | .ci/promises
+	@TENLOOM_TEST_VAULT="$$(.ci/vault)" TENLOOM_TEST_COMPONENTS="$$(.ci/components)" $(GO) test -run '^$$' -bench '^BenchmarkPromises$$/$(ONLY)' -benchtime 1x -timeout 30m ./cmd/tenloom | .ci/promises
 
 guests: ## rebuild the prebuilt guests, those that are embedded and those that tests use
 	.ci/guests
+
+components: ## build the large components that tests and measurements take, into the cache; name what cannot be built
+	.ci/components
 
 wast: ## hold the component model's own scripts against our decoder; WAST="folder ..." names check-outs of them
 	.ci/wast $(WAST)

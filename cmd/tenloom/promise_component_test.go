@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/tenloom/tenloom/sandbox"
+	"github.com/tenloom/tenloom/sandbox/spin"
 )
 
 // componentClean is a call of a small component with a clean instance over the same call of the same code as a core module, in runs.
@@ -17,4 +20,37 @@ func componentClean(b *testing.B) float64 {
 	times := rounds(b, 31, 30*runLength, component, core)
 	b.Logf("clean call of a component %v, of its core module %v", middle(times[0]), middle(times[1]))
 	return ratio(times, func(t []time.Duration) float64 { return float64(t[0]) / float64(t[1]) })
+}
+
+// componentFresh is a call of a large component in an instance of its own, which is instantiated, called and closed, over the same call with a clean
+// instance, in runs. The new instance is made of the snapshot too, so that neither data nor start functions are in its price.
+func componentFresh(name string, turns int) func(b *testing.B) float64 {
+	return func(b *testing.B) float64 {
+		wasm := largeComponent(b, name)
+		host := &spin.Host{Variables: func(_ context.Context, name string) (string, error) { return "value of " + name, nil }}
+		r := newSandbox(b)
+		_, clean := invoker(b, r, wasm, sandbox.Binding{Host: host, Timeout: time.Minute})
+		fresh, _ := invoker(b, r, wasm, sandbox.Binding{Host: host, Timeout: time.Minute, Reuse: true, ReuseMessages: 1})
+		times := rounds(b, turns, runLength, clean, fresh)
+		b.Logf("clean call %v, in a new instance %v", middle(times[0]), middle(times[1]))
+		return ratio(times, func(t []time.Duration) float64 { return float64(t[1]) / float64(t[0]) })
+	}
+}
+
+// largeComponent is one of those that .ci/components builds.
+func largeComponent(b *testing.B, name string) []byte {
+	wasm, err := os.ReadFile(filepath.Join(os.Getenv("TENLOOM_TEST_COMPONENTS"), name+".wasm"))
+	if err != nil {
+		b.Fatal("left out: ", err)
+	}
+	return wasm
+}
+
+// componentCache is how long compiling the 12 MB JavaScript component takes over how long it takes from the cache.
+func componentCache(b *testing.B) float64 {
+	wasm, dir := largeComponent(b, "js"), b.TempDir()
+	cold := start(b, dir, [][]byte{wasm})
+	warm := median(b, 3, func() float64 { return start(b, dir, [][]byte{wasm}).Seconds() })
+	b.Logf("compiled in %v, from the cache in %.0f ms", cold, warm*1000)
+	return cold.Seconds() / warm
 }
