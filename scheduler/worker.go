@@ -168,7 +168,7 @@ func (w *worker) invoke(t *triggerQueue, m *Message) {
 	w.run.timedOut = result.Outcome == tenants.TimedOut
 	rec := &w.record // field by field: a literal would be made on the stack first, and then copied
 	*rec = telemetry.Record{}
-	rec.Trigger, rec.Message, rec.Invocation, rec.Channel, rec.Bytes = d.Trigger, m.ID, d.Invocation, m.named(), len(m.Payload())
+	rec.Trigger, rec.Message, rec.Invocation, rec.Channel, rec.Bytes, rec.Payload = d.Trigger, m.ID, d.Invocation, m.named(), len(m.Payload()), m.Payload()
 	rec.Received, rec.Waited, rec.Ran, rec.Awaited, rec.Trace = m.Received, began.Sub(m.Received), ran, m.follow != nil, d.Trace
 	rec.Outcome, rec.Err, rec.Output, rec.Truncated = result.Outcome, result.Err, result.Output, result.Truncated
 	rec.Memory, rec.Fuel, rec.Instance, rec.Started = result.Memory, result.Fuel, result.Instance, result.Started

@@ -39,10 +39,14 @@ func newHistory(n int) *History { return &History{ring: make([]entry, max(n, 1))
 const historyRate = 10_000
 
 // wants takes one from the bucket of handled invocations.
-func (h *History) wants(now int64) bool {
-	const each = int64(time.Second / historyRate)
+func (h *History) wants(now int64) bool { return takeOne(&h.due, now, historyRate) }
+
+// takeOne takes one from a bucket of so many a second, by the generic cell rate algorithm. due is the time, in Unix nanoseconds, at which it is full
+// again.
+func takeOne(full *atomic.Int64, now, rate int64) bool {
+	each := int64(time.Second) / rate
 	for {
-		due := h.due.Load()
+		due := full.Load()
 		next := max(due, now) + each
 		switch ahead := due - now; {
 		case ahead >= 2*int64(time.Second): // the clock was set back
@@ -50,19 +54,19 @@ func (h *History) wants(now int64) bool {
 		case ahead >= int64(time.Second):
 			return false
 		}
-		if h.due.CompareAndSwap(due, next) {
+		if full.CompareAndSwap(due, next) {
 			return true
 		}
 	}
 }
 
-// add keeps deliveries that reached a handler; the others are counted alone.
-func (h *History) add(rec *Record) {
+// add keeps deliveries that reached a handler; the others are counted alone. It tells whether it kept this one.
+func (h *History) add(rec *Record) bool {
 	if rec.Invocation == (tenants.InvocationID{}) {
-		return
+		return false
 	}
 	if rec.Outcome == tenants.Handled && !rec.Awaited && !h.wants(rec.Received.UnixNano()+int64(rec.Waited+rec.Ran)) {
-		return
+		return false
 	}
 	h.mu.Lock()
 	e := &h.ring[h.next]
@@ -70,11 +74,12 @@ func (h *History) add(rec *Record) {
 	e.name = copy(e.channel[:], rec.Channel)
 	e.cut = copy(e.output[:], rec.Output)
 	e.rec.Truncated += int64(len(rec.Output) - e.cut)
-	e.rec.Channel, e.rec.Output, e.rec.Calls = nil, nil, slices.Clone(rec.Calls)
+	e.rec.Channel, e.rec.Output, e.rec.Payload, e.rec.Calls = nil, nil, nil, slices.Clone(rec.Calls)
 	if h.next++; h.next == len(h.ring) {
 		h.next, h.full = 0, true
 	}
 	h.mu.Unlock()
+	return true
 }
 
 // Last returns up to n invocations of a tenant, newest first.

@@ -17,6 +17,7 @@ type Record struct {
 	Invocation tenants.InvocationID // zero where no handler ran
 	Channel    []byte               // valid during the call alone
 	Bytes      int                  // of payload
+	Payload    []byte               // valid during the call alone
 	Received   time.Time            // read from the socket
 	Waited     time.Duration        // from there to the handler's start, or to the end where none ran
 	Ran        time.Duration        // in the handler
@@ -58,7 +59,8 @@ func (s System) String() string { return systemNames[min(s, Systems-1)] }
 type Recorder struct {
 	History *History
 
-	tracer atomic.Pointer[Tracer] // nil: nothing is traced
+	tracer  atomic.Pointer[Tracer]  // nil: nothing is traced
+	archive atomic.Pointer[Archive] // nil: History is all
 
 	mu       sync.RWMutex
 	accounts map[tenants.ID]*Account // grows with tenants, which the control store bounds
@@ -71,6 +73,12 @@ func New(history int) *Recorder {
 
 // Trace has deliveries traced from now on; nil ends that.
 func (r *Recorder) Trace(t *Tracer) { r.tracer.Store(t) }
+
+// Keep has invocations go to an archive from now on; nil ends that.
+func (r *Recorder) Keep(a *Archive) { r.archive.Store(a) }
+
+// Archive is what keeps invocations, or nil.
+func (r *Recorder) Archive() *Archive { return r.archive.Load() }
 
 // Tracer is what traces deliveries, or nil.
 func (r *Recorder) Tracer() *Tracer { return r.tracer.Load() }
@@ -158,7 +166,11 @@ func (a *Account) end(rec *Record, w *work) {
 	if rec.Reason != tenants.NoReason {
 		a.reasons[rec.Reason].Add(1)
 	}
-	a.history.add(rec)
+	if a.history.add(rec) {
+		if to := a.recorder.archive.Load(); to != nil {
+			to.offer(rec, w)
+		}
+	}
 	if rec.Trace.On() {
 		if t := a.recorder.tracer.Load(); t != nil && t.keeps(rec) {
 			t.record(rec)
@@ -234,6 +246,7 @@ type Invocation struct {
 	Attempt   int                 `json:"attempt"`
 	Trace     string              `json:"trace_id,omitempty"`
 	Stages    []Stage             `json:"stages,omitempty"`
+	Payload   []byte              `json:"-"` // its beginning, where that is kept
 }
 
 // Keep copies a Record into an Invocation.

@@ -32,6 +32,7 @@ type usage struct {
 	fuel                           atomic.Uint64
 	held                           [2]atomic.Uint64 // page-nanoseconds of linear memory, low word first
 	payload, sent, replied, called atomic.Int64
+	archived                       [2]atomic.Int64 // buckets of what goes to the Archive: handled, and not
 }
 
 // Exemplar is one delivery that stands for a bucket.

@@ -84,11 +84,3 @@ func channelsCommand(g *globals) *cobra.Command {
 	return verb{use: "channels", short: "List the channels and patterns that the tenant's handlers listen to", path: ofTenant("channels"), list: &listing{
 		columns: []column{{"KIND", "kind"}, {"TARGET", "target"}, {"REDIS", "endpoint"}, {"HANDLERS", "handlers"}}, key: "target"}}.command(g)
 }
-
-func invocationsCommand(g *globals) *cobra.Command {
-	return group(g, "invocations", "What became of messages",
-		verb{use: "ls", short: "List the last invocations", path: ofTenant("invocations"), list: &listing{columns: []column{{"ID", "id"}, {"RECEIVED", "received_at"},
-			{"APP", "app"}, {"COMPONENT", "component"}, {"CHANNEL", "channel"}, {"OUTCOME", "outcome"}, {"MS", "duration_ms"}, {"ERROR", "error"}}, key: "id"}},
-		verb{use: "show ID", short: "Show one invocation", low: 1, high: 1, path: ofTenant("invocations")},
-	)
-}

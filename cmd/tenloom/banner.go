@@ -36,7 +36,7 @@ func banner(out io.Writer, g *globals, b bannerFacts) {
 	fmt.Fprintf(out, "  API    http://%s/v1\n", b.api)
 	fmt.Fprintf(out, "  Redis  %-28s %s\n", b.redis, redis)
 	fmt.Fprintf(out, "  Logs   %s\n", b.app.logs)
-	fmt.Fprintf(out, "  Runs   in memory, last %d          GET /v1/tenants/%s/invocations\n", history, tenants.Demo)
+	fmt.Fprintf(out, "  Runs   the last, over restarts too   GET /v1/tenants/%s/invocations\n", tenants.Demo)
 	if b.sent != "" {
 		fmt.Fprintf(out, "  OTLP   %s\n", b.sent)
 	}

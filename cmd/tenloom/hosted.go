@@ -69,7 +69,7 @@ func openHosted(ctx context.Context, c *configuration, log *slog.Logger) (_ *hos
 	if err := os.MkdirAll(h.state, 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w\n  --state DIR names another place", err)
 	}
-	keeping, err := h.keep(h.state, c.number("usage.days"))
+	keeping, err := h.keep(h.state, kept{c.number("usage.days"), c.number("limits.invocations"), int64(c.number("limits.invocations_mb")) << 20})
 	if err != nil {
 		return nil, err
 	}

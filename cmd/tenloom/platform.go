@@ -82,7 +82,7 @@ func newPlatform(ctx context.Context, c platformConfig) (_ *platform, err error)
 	spill := ""
 	if c.stateDir != "" {
 		spill = filepath.Join(c.stateDir, "spill")
-		close, err := p.keep(c.stateDir, telemetry.DefaultUsageDays)
+		close, err := p.keep(c.stateDir, kept{invocations: 20_000, invocationBytes: 64 << 20})
 		if err != nil {
 			return nil, err
 		}

@@ -147,6 +147,7 @@ type pathway struct {
 	b         testing.TB
 	runtime   *sandbox.Runtime
 	scheduler *scheduler.Scheduler
+	recorder  *telemetry.Recorder
 	account   *telemetry.Account
 }
 
@@ -181,11 +182,25 @@ func startPathway(b testing.TB, url, channel string, wasm []byte, watch func(*sc
 	if err != nil {
 		b.Fatal(err)
 	}
-	w.account = recorder.Account("bench")
+	w.recorder, w.account = recorder, recorder.Account("bench")
 	for w.scheduler.Triggers("bench")[0].State != scheduler.Active {
 		time.Sleep(time.Millisecond)
 	}
 	return w
+}
+
+// keep writes usage and invocations down as "up" does, until the returned function is called.
+func (w *pathway) keep(dir string) (stop func()) {
+	o := &observed{recorder: w.recorder, meter: telemetry.NewMeter(w.recorder, 0), log: slog.New(slog.DiscardHandler)}
+	end, err := o.keep(dir, kept{})
+	if err != nil {
+		w.b.Fatal(err)
+	}
+	return func() {
+		if err := end(); err != nil {
+			w.b.Fatal(err)
+		}
+	}
 }
 
 // stop checks that every message was handled.
@@ -232,9 +247,10 @@ func (w *watchedSession) Invoke(ctx context.Context, d *scheduler.Delivery) sche
 	return r
 }
 
-// tenloomSpeed is that of a pathway.
+// tenloomSpeed is that of a pathway that writes usage and invocations down.
 func tenloomSpeed(b *testing.B, feed *blaster, wasm []byte) speed {
 	w := startPathway(b, "redis://"+feed.addr, "paced:64", wasm, nil)
+	defer w.keep(b.TempDir())()
 	defer w.stop()
 	return pace(b, feed, w.account)
 }

@@ -91,6 +91,7 @@ var promises = []promise{
 	{"otel.sampled", "ns", false, 500, otelRecord(&telemetry.Sampler{Ratio: 0.01})},
 	{"otel.on", "x", false, 6, otelOn},
 	{"otel.away", "x", false, 1.1, otelAway},
+	{"telemetry.list1m", "ms", false, 100, listMillion},
 	{"metrics.size10k", "MB", false, 5, metricsSize},
 	{"metrics.time10k", "ms", false, 200, metricsTime},
 	{"vault.get", "us", false, 2, vaultGet},

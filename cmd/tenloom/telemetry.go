@@ -84,24 +84,41 @@ func (o *observed) gap(g scheduler.Gap) {
 	}
 }
 
+// kept says for how long and how much the process keeps beyond its own life; 0 means the default.
+type kept struct {
+	usageDays       int
+	invocations     int
+	invocationBytes int64
+}
+
 // keep opens what outlives the process, in the state directory, and gives its close. Where another process has it open, as a second "up" in one
 // folder does, this one keeps nothing.
-func (o *observed) keep(state string, usageDays int) (close func() error, err error) {
-	o.ledger, err = telemetry.OpenLedger(telemetry.LedgerConfig{Recorder: o.recorder, Dir: filepath.Join(state, "usage"), Days: usageDays, Log: o.log})
+func (o *observed) keep(state string, k kept) (close func() error, err error) {
+	o.ledger, err = telemetry.OpenLedger(telemetry.LedgerConfig{Recorder: o.recorder, Dir: filepath.Join(state, "usage"), Days: k.usageDays, Log: o.log})
 	if errors.Is(err, telemetry.ErrInUse) {
-		o.log.Warn("usage is not kept", "cause", err)
+		o.log.Warn("usage and invocations are not kept", "cause", err)
 		return func() error { return nil }, nil
 	}
 	if err != nil {
 		return nil, err
 	}
+	archive, err := telemetry.OpenArchive(telemetry.ArchiveConfig{
+		Dir: filepath.Join(state, "invocations"), Most: k.invocations, Bytes: k.invocationBytes, Log: o.log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, o.ledger.Close())
+	}
+	o.recorder.Keep(archive)
+	o.meter.Add(archive.Observe)
 	ctx, end := context.WithCancel(context.Background())
 	var writers sync.WaitGroup
-	writers.Go(func() { o.ledger.Run(ctx) }) // ends with ctx
+	writers.Go(func() { o.ledger.Run(ctx) }) // both end with ctx
+	writers.Go(func() { archive.Run(ctx) })
 	return func() error {
 		end()
 		writers.Wait()
-		return o.ledger.Close()
+		o.recorder.Keep(nil)
+		return errors.Join(o.ledger.Close(), archive.Close())
 	}, nil
 }
 

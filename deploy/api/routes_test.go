@@ -115,9 +115,9 @@ func TestUnknownParameters(t *testing.T) {
 	st := open(t, "redis://"+redistest.Embedded(t))
 	for query, want := range map[string]string{
 		"triggers?x=1":                                   `unknown parameter "x"; there are none here`,
-		"usage?verbose":                                  `unknown parameter "verbose"; there are none here`,
+		"usage?verbose":                                  `unknown parameter "verbose"; known here: app, from, to, by`,
 		"invocations?limits=5":                           `unknown parameter "limits"; did you mean "limit"?`,
-		"invocations?colour=5":                           `unknown parameter "colour"; known here: limit, cursor, app, component, version, channel, outcome, since, slower`,
+		"invocations?colour=5":                           `unknown parameter "colour"; known here: limit, cursor, app, component, version, channel, outcome, since, until, slower, faster`,
 		"invocations?limit=0":                            "limit is a number from 1 to 1000",
 		"invocations?limit=1001":                         "limit is a number from 1 to 1000",
 		"invocations?limit=":                             "limit is a number from 1 to 1000",
