@@ -79,6 +79,8 @@ const (
 	DropDeadLetters   Action = "dead_letters.drop"
 
 	PublishMessage    Action = "messages.publish"
+	PublishEvent      Action = "topics.publish"
+	InvokeBinding     Action = "bindings.invoke"
 	ReadChannels      Action = "channels.read"
 	ReadSubscriptions Action = "subscriptions.read"
 	ReadStream        Action = "stream.read"
@@ -173,6 +175,8 @@ var rules = map[Action]rule{
 	DropDeadLetters:   {least: Deployer, perApp: true, writes: true},
 
 	PublishMessage:    {least: Deployer, writes: true, often: true},
+	PublishEvent:      {least: Deployer, bound: true, writes: true, often: true}, // where the component's scopes have the App
+	InvokeBinding:     {least: Deployer, bound: true, writes: true, often: true}, // likewise
 	ReadChannels:      {least: Viewer},
 	ReadSubscriptions: {least: Viewer},
 	ReadStream:        {least: Viewer, payloads: true},

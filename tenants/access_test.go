@@ -103,7 +103,7 @@ func TestAccessLaws(t *testing.T) {
 			if r.Suspended && !p.Operator {
 				law(!ok || !a.Writes(), "nothing of a suspended tenant changes")
 			}
-			often := a == tenants.PublishMessage || a == tenants.WriteBlob
+			often := a == tenants.PublishMessage || a == tenants.PublishEvent || a == tenants.InvokeBinding || a == tenants.WriteBlob
 			law(!ok || !a.Writes() || got.Audited != often, "every change is audited, apart from those that come too often")
 			law(!got.Audited || ok, "only what happens is audited")
 			if ok && p.Role < tenants.Owner && p.Role != tenants.NoRole {

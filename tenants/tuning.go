@@ -52,7 +52,7 @@ const (
 
 func (t *Tuning) check(c *checker) {
 	if t.Kind != BindingComponent && t.Kind != PubSubComponent {
-		c.add("/tuning/kind", "invalid", "it is neither "+BindingComponent+" nor "+PubSubComponent)
+		c.add("/tuning/kind", "invalid", "it is neither %s nor %s", BindingComponent, PubSubComponent)
 	}
 	c.count("/tuning/certificate", len(t.Certificate), 32<<10, "bytes")
 	c.count("/tuning/server_name", len(t.ServerName), 253, "bytes")

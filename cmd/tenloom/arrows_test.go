@@ -15,7 +15,7 @@ const module = "github.com/tenloom/tenloom/"
 // arrows say which rooms of the house a room may know, beside its own sub-rooms. A room that is not listed may know none.
 var arrows = []struct{ room, may, why string }{
 	{"cmd/tenloom", "*", "it wires every room"},
-	{"deploy/api", "deploy scheduler secrets telemetry tenants tenants/store tenants/store/artifact tenants/store/kv", "it shows and steers the running system"},
+	{"deploy/api", "deploy deploy/manifest scheduler secrets telemetry tenants tenants/endpoint/binding tenants/store tenants/store/artifact tenants/store/kv", "it shows and steers the running system"},
 	{"deploy", "deploy/manifest deploy/oci tenants tenants/store tenants/store/artifact", "it reaches the running system through functions that cmd gives it"},
 	{"deploy/manifest", "tenants", "a manifest is data"},
 	{"deploy/oci", "tenants", "it reads registries"},
@@ -36,6 +36,7 @@ var arrows = []struct{ room, may, why string }{
 	{"telemetry/otlp", "telemetry tenants", "it sends what telemetry knows"},
 	{"telemetry/otlp/otlptest", "", "it is a collector for tests"},
 	{"tenants/endpoint", "tenants", "it is the only place that builds go-redis options"},
+	{"tenants/endpoint/binding", "", "it is given a client"},
 	{"tenants/endpoint/redistest", "", "it starts servers for tests"},
 	{"tenants/store", "tenants", "it keeps the vocabulary's resources"},
 	{"tenants/store/storetest", "tenants tenants/store tenants/store/kv", "it tests the store over any kv.Store"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -24,10 +25,11 @@ func connectionsCommand(g *globals) *cobra.Command {
 }
 
 func connectionAddCommand(g *globals) *cobra.Command {
-	var user, ca string
+	var user, ca, file string
 	var password, fromVault bool
+	var variables variableFlags
 	cmd := &cobra.Command{
-		Use: "add NAME ADDRESS", Short: "Add a Redis server, or give one that is there another login", Args: wantArgs(2, 2),
+		Use: "add NAME ADDRESS", Short: "Add a Redis server, or give one that is there another login", Args: wantArgs(0, 2),
 		Long: `Add a Redis server of the tenant's own. Manifests and handlers name it as redis://NAME, in trigger addresses and in allowed_outbound_hosts; its
 channels and keys are what they say, without a prefix.
 
@@ -35,9 +37,18 @@ The password is what stdin holds with --password; it never stands on the command
 replaces its login: what is connected goes over to the new one without losing a message.
 
 With --vault user and password come from the platform's Vault, where the operator keeps them for this tenant and this name, and follow what is there:
-connections show tells how long they are valid, and what is missing where Vault denies them.`,
-		Example: "  pass show redis | tenloom connections add cache rediss://redis.example.com:6380 --user app --password\n  tenloom connections test cache",
+connections show tells how long they are valid, and what is missing where Vault denies them.
+
+With -f FILE the connections are those of a component file of Dapr, bindings.redis and pubsub.redis. What its secretKeyRef names is a variable,
+NAME_KEY, from --variable, --variables-file, --variables-dir or the environment, or stands in the store that the file itself has.`,
+		Example: "  pass show redis | tenloom connections add cache rediss://redis.example.com:6380 --user app --password\n  tenloom connections test cache\n  tenloom connections add -f redis.yaml --variables-file secrets.env",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if file != "" && len(args) < 2 {
+				return g.addComponents(cmd, file, strings.Join(args, ""), variables)
+			}
+			if len(args) != 2 || file != "" {
+				return fail(exitUsage, "want NAME ADDRESS, or -f FILE\n  tenloom connections add --help")
+			}
 			c, err := g.client(cmd)
 			if err != nil {
 				return err
@@ -71,5 +82,7 @@ connections show tells how long they are valid, and what is missing where Vault 
 	flags.BoolVar(&password, "password", false, "a password comes from stdin")
 	flags.BoolVar(&fromVault, "vault", false, "user and password come from the platform's Vault")
 	flags.StringVar(&ca, "ca", "", "PEM file of the authority that issued the server's certificate (default: the system's)")
+	flags.StringVarP(&file, "file", "f", "", "component file of Dapr to take the connections from")
+	variables.add(cmd)
 	return cmd
 }

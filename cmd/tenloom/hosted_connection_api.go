@@ -60,6 +60,11 @@ func (h *hosted) checkConnection(n tenants.Connection) error {
 	if n.CA != "" && config.TLS != nil {
 		config.TLS.CA = []byte(n.CA)
 	}
+	keys, err := h.connections.openKeys(n)
+	if err != nil {
+		return err
+	}
+	tuned(&config, n.Tuning, keys)
 	options, err := endpoint.New(config)
 	if err != nil {
 		return fault("/address", "%v", err)

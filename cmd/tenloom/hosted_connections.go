@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -190,6 +193,11 @@ func (c *connections) make(record tenants.Connection, revision store.Revision) (
 	if record.CA != "" && config.TLS != nil {
 		config.TLS.CA = []byte(record.CA)
 	}
+	keys, err := c.openKeys(record)
+	if err != nil {
+		return nil, err
+	}
+	tuned(&config, record.Tuning, keys)
 	if n.options, err = endpoint.New(config); err != nil {
 		return nil, err
 	}
@@ -200,10 +208,25 @@ func (c *connections) make(record tenants.Connection, revision store.Revision) (
 	return n, nil
 }
 
+// openKeys gives the secrets of a connection that are not its login.
+func (c *connections) openKeys(record tenants.Connection) (keys tenants.LoginKeys, err error) {
+	if len(record.Keys) == 0 {
+		return keys, nil
+	}
+	text, err := c.sealer.Open(record.Keys)
+	if err != nil {
+		return keys, fmt.Errorf("open the keys: %w", err)
+	}
+	if json.Unmarshal([]byte(text.Reveal()), &keys) != nil {
+		return keys, errors.New("the keys were not kept as they were given; set them again") // the decoder's error would repeat them
+	}
+	return keys, nil
+}
+
 func (n *connection) sameServer(record tenants.Connection) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.record.Address == record.Address && n.record.CA == record.CA
+	return n.record.Address == record.Address && n.record.CA == record.CA && n.record.Tuning.SameSockets(record.Tuning) && bytes.Equal(n.record.Keys, record.Keys)
 }
 
 func (n *connection) newer(than store.Revision) bool {

@@ -222,8 +222,8 @@ func (o ownNames) let(cmd redis.Cmder) error {
 	return o.rename(cmd.Args())
 }
 
-// greets are what go-redis itself sends on a new connection.
-var greets = map[string]bool{"hello": true, "auth": true, "select": true, "client": true, "readonly": true}
+// greets are what go-redis itself sends on a new connection, and around a transaction, whose own commands are looked at one by one.
+var greets = map[string]bool{"hello": true, "auth": true, "select": true, "client": true, "readonly": true, "multi": true, "exec": true}
 
 func (o ownNames) rename(args []any) error {
 	if len(args) == 0 {

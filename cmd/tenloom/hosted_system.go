@@ -32,10 +32,10 @@ func (h *hosted) system(ctx context.Context, s deploy.Scope) (deploy.System, err
 		Required:     resolver.Check,
 		Render:       resolver.Render,
 		CheckHosts:   func(entries []string) error { _, err := outbound.Parse(entries, nil); return withNext(err) },
-		GrantedHosts: h.grantedHosts(s.Tenant, s.Policy.Grants),
+		GrantedHosts: h.scoped(s, h.grantedHosts(s.Tenant, s.Policy.Grants)),
 		Endpoint: func(_ context.Context, address string) (tenants.EndpointID, error) {
 			if own := h.connections.meant(s.Tenant, address); own != nil {
-				return own.id, h.grantedHosts(s.Tenant, s.Policy.Grants)(address)
+				return own.id, h.scoped(s, h.grantedHosts(s.Tenant, s.Policy.Grants))(address)
 			}
 			one, err := h.servers.granted(address, s.Policy.Grants)
 			if err != nil {

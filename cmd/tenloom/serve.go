@@ -180,6 +180,7 @@ func (h *hosted) handler() http.Handler {
 		Scheduler: h.scheduler, Recorder: h.recorder, Meter: h.meter, Ledger: h.ledger, Log: h.log, Build: apiBuild(), Store: h.store, Artifacts: h.artifacts,
 		Controller: h.controller, Tail: h.tail, Seal: h.sealer.Seal, Checks: h.checks, Shared: h.servers.is, Server: h.find,
 		CheckConnection: h.checkConnection, TestConnection: h.testConnection, ConnectionState: h.connectionState, CheckPolicy: checkPolicy,
+		Bind: h.bind, Topics: h.topics,
 	})
 }
 

@@ -42,6 +42,7 @@ type upFlags struct {
 	build     bool
 	variables variableFlags
 	compiling compileFlags
+	dapr      string
 }
 
 func upCommand(g *globals) *cobra.Command {
@@ -70,6 +71,7 @@ manifest or a handler names them; with --redis URL, that server does. Other addr
 	flags.StringVar(&f.reset, "reset", os.Getenv("TENLOOM_RESET"), "how instances are made clean: see tenloom doctor (TENLOOM_RESET; default: the best that works)")
 	flags.BoolVar(&f.build, "build", false, "run the components' build commands first")
 	flags.BoolVar(&f.ephemeral, "ephemeral", false, "keep nothing after the end")
+	flags.StringVar(&f.dapr, "dapr-components", "", "folder with Dapr's component files, for the binding and publish API (default DIR/components, if there is one)")
 	f.variables.add(cmd)
 	f.compiling.add(cmd)
 	return cmd
@@ -103,6 +105,14 @@ func up(ctx context.Context, out, messages io.Writer, g *globals, f upFlags) (er
 		return err
 	}
 	defer stopProviders()
+	components, err := readComponents(ctx, f.dapr, m.Dir, given, func(w error) {
+		if !g.quiet {
+			fmt.Fprintf(messages, "Warning: %v\n", w)
+		}
+	})
+	if err != nil {
+		return err
+	}
 	listener, err := listen(f.listen)
 	if err != nil {
 		return err
@@ -124,8 +134,13 @@ func up(ctx context.Context, out, messages io.Writer, g *globals, f upFlags) (er
 	if err != nil {
 		return err
 	}
+	dapr, err := newBindings(p.servers, components)
+	if err != nil {
+		return errors.Join(err, p.close(context.Background()))
+	}
+	defer dapr.close()
 	var serving atomic.Bool
-	closeServer := serve(listener, p, &serving, log)
+	closeServer := serve(listener, p, dapr, &serving, log)
 	defer closeServer()
 	v, err := p.deploy(ctx, m)
 	if err != nil {
@@ -267,7 +282,7 @@ func (p *platform) deploy(ctx context.Context, m *manifest.Manifest) (*deploy.Ve
 }
 
 // serve answers the API until the returned function is called.
-func serve(l net.Listener, p *platform, serving *atomic.Bool, log *slog.Logger) (stop func()) {
+func serve(l net.Listener, p *platform, dapr *bindings, serving *atomic.Bool, log *slog.Logger) (stop func()) {
 	server := &http.Server{
 		ReadHeaderTimeout: api.ReadHeaderTimeout, IdleTimeout: api.IdleTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		Handler: api.Handler(api.Config{
@@ -277,6 +292,7 @@ func serve(l net.Listener, p *platform, serving *atomic.Bool, log *slog.Logger) 
 			Server: func(id tenants.ID, address string, to tenants.Target) (api.Server, error) {
 				return p.servers.find(p.scheduler.Triggers(id), address, to)
 			},
+			Bind: dapr.bind, Topics: dapr.topics,
 			Checks: func() []api.Check { return p.checks(serving.Load()) },
 		}),
 	}

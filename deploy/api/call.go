@@ -110,6 +110,9 @@ func (s *server) admit(c *call, rt *route) error {
 	if rt.action == "" {
 		return nil
 	}
+	if rt.own {
+		return s.caller(c, rt.action)
+	}
 	on := tenants.Resource{Tenant: tenants.ID(c.r.PathValue("tenant"))}
 	if !strings.Contains(rt.path, "{tenant}") {
 		return c.may(on)

@@ -2,12 +2,14 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/tenloom/tenloom/deploy/manifest"
 	"github.com/tenloom/tenloom/tenants"
 	"github.com/tenloom/tenloom/tenants/store"
 )
@@ -51,6 +53,7 @@ type connectionAnswer struct {
 	tenants.Connection
 	HasLogin bool             `json:"has_login"`
 	Status   *ConnectionState `json:"status,omitempty"`
+	Warnings []string         `json:"warnings,omitempty"` // of the component file that was sent
 }
 
 func (s *server) showsConnection(n tenants.Connection) connectionAnswer {
@@ -121,6 +124,87 @@ type connectionRequest struct {
 	Username string `json:"username"`
 	Password string `json:"password"`
 	Vault    bool   `json:"vault"`
+	// Component is a component file of Dapr, in the place of all the others, and Secrets are the values that it takes from elsewhere, by their
+	// place as manifest.SecretRef writes it.
+	Component string            `json:"component"`
+	Secrets   map[string]string `json:"secrets"`
+}
+
+// wanted is a connection with what is to be sealed of it.
+type wanted struct {
+	tenants.Connection
+	login    manifest.RedisLogin
+	warnings []string
+}
+
+// read makes a connection of what was sent.
+func (in *connectionRequest) read(name string) (w wanted, err error) {
+	if in.Vault && in.Username+in.Password != "" {
+		return w, invalid(fault{"/vault", "invalid", "user and password come from Vault, and others are given beside; leave one out"})
+	}
+	if in.Component == "" {
+		return wanted{Connection: tenants.Connection{Address: in.Address, CA: in.CA, Vault: in.Vault}, login: manifest.RedisLogin{User: in.Username, Password: in.Password}}, nil
+	}
+	if in.Address+in.CA+in.Username+in.Password != "" {
+		return w, invalid(fault{"/component", "conflict", "a component file says address, authority and login itself; leave those out"})
+	}
+	all, err := manifest.ReadComponents([]manifest.ComponentFile{{Name: "component", Text: []byte(in.Component)}}, func(r manifest.SecretRef) (string, error) {
+		if v, ok := in.Secrets[r.String()]; ok {
+			return v, nil
+		}
+		return "", errors.New("its value is not among secrets")
+	})
+	var wrong manifest.Faults
+	if errors.As(err, &wrong) {
+		var faults []fault
+		for _, f := range wrong[:min(len(wrong), maxFaults)] {
+			faults = append(faults, fault{"/component", "invalid", clipTo(f.Error(), 500)})
+		}
+		return w, invalid(faults...)
+	}
+	var one *manifest.RedisComponent
+	for i := range all.Redis {
+		if all.Redis[i].Connection.Name == name || len(all.Redis) == 1 {
+			one = &all.Redis[i]
+		}
+	}
+	if one == nil {
+		return w, invalid(fault{"/component", "missing", "the file has no component " + clip(name) + " of the type bindings.redis or pubsub.redis"})
+	}
+	for _, warning := range all.Warnings {
+		w.warnings = append(w.warnings, clipTo(warning.Error(), 500))
+	}
+	w.Connection, w.login = one.Connection, one.Login
+	w.Vault = in.Vault
+	if w.Vault && w.login.User+w.login.Password != "" {
+		return w, invalid(fault{"/vault", "invalid", "user and password come from Vault, and the component file has others; leave one out"})
+	}
+	return w, nil
+}
+
+// sealed puts the secrets of a connection where nobody sees them.
+func (s *server) sealed(w *wanted) error {
+	if w.login.User != "" && w.login.Password == "" {
+		return invalid(fault{"/password", "missing", "a user without a password cannot log in"})
+	}
+	if w.login.User+w.login.Password != "" {
+		u, err := url.Parse(strings.Split(w.Address, ",")[0]) // Check has; of several hosts the first stands for all
+		if err != nil {
+			return err
+		}
+		u.User = url.UserPassword(w.login.User, w.login.Password)
+		if w.Login, err = s.seal(u.String()); err != nil {
+			return err
+		}
+	}
+	if w.login.Keys == (tenants.LoginKeys{}) {
+		return nil
+	}
+	text, err := json.Marshal(w.login.Keys)
+	if err == nil {
+		w.Keys, err = s.seal(string(text))
+	}
+	return err
 }
 
 // putConnection adds or replaces a connection. User and password are sealed before they are kept, and never shown.
@@ -129,44 +213,36 @@ func (s *server) putConnection(c *call) error {
 	if err := c.readJSON(&in); err != nil {
 		return err
 	}
-	n := tenants.Connection{Tenant: c.tenant.Value.ID, Name: c.r.PathValue("name"), Address: in.Address, CA: in.CA, Vault: in.Vault, Changed: c.now.UTC(), By: c.who.Subject}
+	want, err := in.read(c.r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	n := &want.Connection
+	n.Tenant, n.Name, n.Changed, n.By = c.tenant.Value.ID, c.r.PathValue("name"), c.now.UTC(), c.who.Subject
 	if err := n.Check(); err != nil {
 		return err
 	}
+	if err := s.sealed(&want); err != nil {
+		return err
+	}
 	if s.CheckConnection != nil {
-		if err := s.CheckConnection(n); err != nil {
-			return err
-		}
-	}
-	if in.Vault && in.Username+in.Password != "" {
-		return invalid(fault{"/vault", "invalid", "user and password come from Vault, and others are given beside; leave one out"})
-	}
-	if in.Username != "" && in.Password == "" {
-		return invalid(fault{"/password", "missing", "a user without a password cannot log in"})
-	}
-	if in.Username != "" || in.Password != "" {
-		u, err := url.Parse(n.Address) // Check has
-		if err != nil {
-			return err
-		}
-		u.User = url.UserPassword(in.Username, in.Password)
-		if n.Login, err = s.seal(u.String()); err != nil {
+		if err := s.CheckConnection(*n); err != nil {
 			return err
 		}
 	}
 	existed := false
-	err := c.change(n.Name, nil, func(tx *store.Tx) error {
+	err = c.change(n.Name, nil, func(tx *store.Tx) error {
 		have, err := tx.Connection(c.ctx(), n.Tenant, n.Name)
 		existed = err == nil
 		if err := c.matchOr(have.Revision, err); err != nil {
 			return err
 		}
-		if existed && have.Value.Address != n.Address {
-			if err := s.unused(n.Tenant, n.Name, "its address stays; add another connection"); err != nil {
+		if existed && (have.Value.Address != n.Address || !have.Value.Tuning.SameSockets(n.Tuning) || len(have.Value.Keys)+len(n.Keys) > 0) {
+			if err := s.unused(n.Tenant, n.Name, "its address and what goes with it stay; add another connection"); err != nil {
 				return err
 			}
 		}
-		return tx.PutConnection(c.ctx(), n)
+		return tx.PutConnection(c.ctx(), *n)
 	})
 	if err != nil {
 		return err
@@ -175,7 +251,13 @@ func (s *server) putConnection(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.put(existed, "/v1/tenants/"+string(n.Tenant)+"/connections/"+n.Name, have.Revision, s.showsConnection(have.Value))
+	return c.put(existed, "/v1/tenants/"+string(n.Tenant)+"/connections/"+n.Name, have.Revision, s.warned(have.Value, want.warnings))
+}
+
+func (s *server) warned(n tenants.Connection, warnings []string) connectionAnswer {
+	out := s.showsConnection(n)
+	out.Warnings = warnings
+	return out
 }
 
 func (s *server) deleteConnection(c *call) error {

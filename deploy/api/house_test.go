@@ -15,12 +15,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/tenloom/tenloom/deploy"
 	"github.com/tenloom/tenloom/deploy/api"
 	"github.com/tenloom/tenloom/deploy/oci"
 	"github.com/tenloom/tenloom/scheduler"
 	"github.com/tenloom/tenloom/telemetry"
 	"github.com/tenloom/tenloom/tenants"
+	"github.com/tenloom/tenloom/tenants/endpoint/binding"
+	"github.com/tenloom/tenloom/tenants/endpoint/redistest"
 	"github.com/tenloom/tenloom/tenants/store"
 	"github.com/tenloom/tenloom/tenants/store/artifact"
 	"github.com/tenloom/tenloom/tenants/store/kv/bolt"
@@ -39,6 +43,7 @@ type house struct {
 	log     *bytes.Buffer
 	testing chan tenants.ID // who tests a connection to a server that is slow
 	api     http.Handler
+	redis   *redis.Client
 	from    int // the last caller's address
 }
 
@@ -91,6 +96,8 @@ func build(t testing.TB, change ...func(*api.Config)) *house {
 	h.scheduler.AddEndpoint(scheduler.Endpoint{ID: tenants.DefaultEndpoint, Name: "redis:6379", Dial: func(context.Context) (net.Conn, error) {
 		return nil, errors.New("there is no Redis here")
 	}})
+	h.redis = redis.NewClient(&redis.Options{Addr: redistest.Embedded(t), Protocol: 2, DisableIdentity: true})
+	t.Cleanup(func() { h.redis.Close() })
 	h.furnish()
 	c := h.config()
 	for _, f := range change {
@@ -137,6 +144,24 @@ func (h *house) config() api.Config {
 				return api.Server{}, fmt.Errorf("no trigger uses a server at %s", address)
 			}
 			return api.Server{ID: "default", Publish: func(context.Context, tenants.Target, []byte) (int64, error) { return 0, nil }}, nil
+		},
+		Bind: func(ctx context.Context, _ tenants.ID, app tenants.AppName, name string, r binding.Request) (binding.Answer, error) {
+			if name != "main" || app == "mailer" {
+				return binding.Answer{}, api.ErrNoBinding
+			}
+			return binding.Do(ctx, h.redis, binding.Retry{}, r)
+		},
+		Topics: func(_ context.Context, _ tenants.ID, _ tenants.AppName, name string) (api.Topics, error) {
+			to := api.Topics{Server: api.Server{ID: tenants.DefaultEndpoint, Publish: func(ctx context.Context, to tenants.Target, payload []byte) (int64, error) {
+				if strings.Contains(string(payload), "fail") {
+					return 0, errors.New("redis is away")
+				}
+				return h.redis.Publish(ctx, to.Name, payload).Result()
+			}}}
+			if name != "main" {
+				return to, api.ErrNoBinding
+			}
+			return to, nil
 		},
 		Checks: func() []api.Check { return nil },
 	}

@@ -12,6 +12,7 @@ import (
 type route struct {
 	method, path string         // the path as OpenAPI writes it
 	action       tenants.Action // what it takes, on what the path names; "" where the handler asks by itself
+	own          bool           // the tenant is the caller's
 	open         bool           // nobody is asked who they are
 	query        []string       // parameters that it knows; anyQuery: the handler reads them
 	deploys      bool           // every call counts as a deploy, beside a request
@@ -36,8 +37,11 @@ func Routes(c Config) []Route {
 // pattern is the route as http.ServeMux writes it, where a verb at the end of a path is a segment of its own; verbed makes it one.
 func (r *route) pattern() string {
 	dir, last := cutLast(r.path, '/')
-	if name, verb := cutLast(last, ':'); r.method == http.MethodPost && strings.HasSuffix(name, "}") {
+	if name, verb := cutLast(last, ':'); r.method == http.MethodPost && verb != "" && strings.HasSuffix(name, "}") {
 		return r.method + " " + dir + "/" + name + "/:" + verb
+	}
+	if dir, ok := strings.CutSuffix(r.path, "/{topic}"); ok { // of which a name may have several segments
+		return r.method + " " + dir + "/{topic...}"
 	}
 	return r.method + " " + r.path
 }
@@ -54,6 +58,10 @@ func cutLast(s string, sep byte) (before, after string) {
 func verbed(next http.Handler, verbs map[string]bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.EscapedPath()
+		if strings.HasPrefix(path, "/v1.0/") { // Dapr's paths have no verbs
+			next.ServeHTTP(w, r)
+			return
+		}
 		if strings.Contains(path, "/:") || strings.Contains(path, "/%3A") || strings.Contains(path, "/%3a") {
 			noResource(r).write(w)
 			return

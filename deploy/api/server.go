@@ -13,6 +13,7 @@ import (
 	"github.com/tenloom/tenloom/scheduler"
 	"github.com/tenloom/tenloom/telemetry"
 	"github.com/tenloom/tenloom/tenants"
+	"github.com/tenloom/tenloom/tenants/endpoint/binding"
 	"github.com/tenloom/tenloom/tenants/store"
 	"github.com/tenloom/tenloom/tenants/store/artifact"
 )
@@ -58,6 +59,11 @@ type Config struct {
 	// Server finds the Redis server to publish on or to watch: by the address a client named, or, where it named none, by the target's
 	// triggers. The target is as the tenant wrote it, without the prefix that it has on a server that is Shared. An error is the client's.
 	Server func(tenant tenants.ID, address string, target tenants.Target) (Server, error)
+	// Bind carries out an operation on a tenant's Redis of that name, for an app of its or, with "", the tenant itself; nil: not offered. Its error
+	// is the client's; ErrNoBinding where there is none.
+	Bind func(ctx context.Context, t tenants.ID, app tenants.AppName, name string, r binding.Request) (binding.Answer, error)
+	// Topics finds where events of that name are published, as Bind does.
+	Topics func(ctx context.Context, t tenants.ID, app tenants.AppName, name string) (Topics, error)
 	// Checks are the lines of /readyz.
 	Checks func() []Check
 }
@@ -99,6 +105,7 @@ type server struct {
 	streams    places
 	testing    places
 	testingOf  shares
+	binding    places
 	attempts   *attempts
 	answers    answers
 	rates      rates
@@ -113,7 +120,7 @@ func newServer(c Config) *server {
 		remembered = newKept(c.Store, c.Log)
 	}
 	return &server{
-		Config: c, publishing: make(places, maxPublishing), streams: make(places, maxStreams), testing: make(places, maxTesting), testingOf: shares{most: maxTestingOf, taken: map[tenants.ID]int{}},
+		Config: c, publishing: make(places, maxPublishing), streams: make(places, maxStreams), testing: make(places, maxTesting), testingOf: shares{most: maxTestingOf, taken: map[tenants.ID]int{}}, binding: make(places, maxBinding),
 		attempts: newAttempts(), answers: remembered, rates: rates{quota: map[tenants.ID]*tenants.Quota{}},
 		sessions: sessions{open: map[tenants.TokenID]map[*call]context.CancelCauseFunc{}},
 		uploads:  make(places, maxUploads), epoch: strconv.FormatInt(time.Now().UnixMilli(), 36),
@@ -156,6 +163,12 @@ func (s *server) routes() []route {
 		{method: "GET", path: "/v1/tenants/{tenant}/triggers", action: tenants.ReadSubscriptions, serve: s.triggers},
 		{method: "GET", path: "/v1/tenants/{tenant}/invocations", action: tenants.ReadInvocations, query: invocationFilters, serve: s.invocations},
 		{method: "GET", path: "/v1/tenants/{tenant}/invocations/{id}", action: tenants.ReadInvocations, serve: s.invocation},
+		{method: "POST", path: "/v1.0/bindings/{name}", action: tenants.InvokeBinding, own: true, query: anyQuery, serve: s.bind},
+		{method: "PUT", path: "/v1.0/bindings/{name}", action: tenants.InvokeBinding, own: true, query: anyQuery, serve: s.bind},
+		{method: "POST", path: "/v1.0/publish/{endpoint}/{topic}", action: tenants.PublishEvent, own: true, query: anyQuery, serve: s.publishEvent},
+		{method: "PUT", path: "/v1.0/publish/{endpoint}/{topic}", action: tenants.PublishEvent, own: true, query: anyQuery, serve: s.publishEvent},
+		{method: "POST", path: "/v1.0/publish/bulk/{endpoint}/{topic}", action: tenants.PublishEvent, own: true, query: anyQuery, serve: s.publishEvents},
+		{method: "PUT", path: "/v1.0/publish/bulk/{endpoint}/{topic}", action: tenants.PublishEvent, own: true, query: anyQuery, serve: s.publishEvents},
 		{method: "GET", path: "/v1/tenants/{tenant}/usage", action: tenants.ReadUsage, query: usageParameters, serve: s.usage},
 	}
 	if s.Store == nil {

@@ -137,7 +137,9 @@ func tenloom(f *manifest.ComponentField, yaml string) string {
 	switch {
 	case errors.As(err, &faults):
 		return "fault"
-	case slices.ContainsFunc(c.Warnings, func(w manifest.Fault) bool { return strings.Contains(w.Problem, "no effect") && strings.HasSuffix(w.Path, f.Name) }):
+	case slices.ContainsFunc(c.Warnings, func(w manifest.Fault) bool {
+		return strings.Contains(w.Problem, "no effect") && strings.HasSuffix(w.Path, f.Name)
+	}):
 		return "warning"
 	}
 	return "taken"
