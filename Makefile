@@ -4,7 +4,7 @@ GO ?= go
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BIN = bin/tenloom
 
-.PHONY: build test soak check bench guests deps wast fuzz clean components
+.PHONY: build test conformance soak check bench guests deps wast fuzz clean components
 
 build: ## bin/tenloom
 	$(GO) build -trimpath -o $(BIN) ./cmd/tenloom
@@ -15,7 +15,12 @@ test: deps ## everything, with the race detector
 	vault=$$(.ci/vault); TENLOOM_TEST_VAULT="$$vault" $(GO) test -race -timeout 20m ./... && case "$$vault" in "left out"*) echo "$$vault" ;; esac
 	TENLOOM_TEST_COMPONENTS="$$(.ci/components)" $(GO) test -run '^TestLargeComponents$$' ./sandbox
 	cd conformance && $(GO) test -race -tags s3 ./...
+	cd conformance/dapr && $(GO) test ./...
 	$(GO) test -tags portable ./sandbox
+
+conformance: ## the suites of others: real etcd and S3, and Dapr's own for bindings
+	cd conformance && $(GO) test -tags s3 ./...
+	cd conformance/dapr && $(GO) test -count=1 ./...
 
 soak: ## a million invocations, after which memory, mappings, descriptors and goroutines are where they were
 	$(GO) test -count=1 -run '^TestSoak$$' -v -timeout 60m ./sandbox -soak 1000000
