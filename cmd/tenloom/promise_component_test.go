@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -53,4 +55,46 @@ func componentCache(b *testing.B) float64 {
 	warm := median(b, 3, func() float64 { return start(b, dir, [][]byte{wasm}).Seconds() })
 	b.Logf("compiled in %v, from the cache in %.0f ms", cold, warm*1000)
 	return cold.Seconds() / warm
+}
+
+// componentCompile is the 99th percentile of another component's messages while the 12 MB JavaScript component compiles, in a process apart as the
+// program does it with --compile-apart, over the same before and after it.
+func componentCompile(b *testing.B) float64 {
+	wasm := largeComponent(b, "js")
+	apart, err := sandbox.CompileCommand()
+	if err != nil {
+		b.Fatal(err)
+	}
+	r, err := sandbox.New(background, sandbox.Config{Log: slog.New(slog.DiscardHandler), CompileApart: apart})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { r.Close(background) })
+	single, _ := invoker(b, r, readFile(b, filepath.Join("..", "..", "sandbox", "testdata", "components", "count.wasm")), sandbox.Binding{})
+	tail := func() float64 {
+		took := make([]float64, 0, 4000)
+		for range cap(took) {
+			time.Sleep(500 * time.Microsecond) // messages come one by one
+			began := time.Now()
+			single()
+			took = append(took, time.Since(began).Seconds())
+		}
+		slices.Sort(took)
+		return took[len(took)*99/100]
+	}
+	before := tail()
+	ctx, cancel := context.WithCancel(background)
+	compiled := make(chan error, 1)
+	go func() {
+		_, err := r.Compile(ctx, wasm)
+		compiled <- err
+	}()
+	during := tail()
+	cancel()
+	if err := <-compiled; err == nil {
+		b.Fatal("the component was compiled before it was measured")
+	}
+	after := tail()
+	b.Logf("p99 before %.0f us, while it compiles %.0f us, after %.0f us", before*1e6, during*1e6, after*1e6)
+	return during / ((before + after) / 2)
 }

@@ -69,6 +69,7 @@ var promises = []promise{
 	{"component.clean", "x", false, 3, componentClean},
 	{"component.qjs", "x", true, 30, componentFresh("qjs-stub", 15)},
 	{"component.js", "x", true, 10, componentFresh("js", 5)},
+	{"component.compile", "x", false, 1.2, componentCompile},
 	{"component.cache", "x", true, 10, componentCache},
 	{"compile.warm", "x", true, 20, compileWarm},
 	{"redis.back", "s", false, 1.0, redisBack},
