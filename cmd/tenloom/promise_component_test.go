@@ -9,34 +9,107 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
 	"github.com/tenloom/tenloom/sandbox"
+	offer "github.com/tenloom/tenloom/sandbox/canon/host"
+	"github.com/tenloom/tenloom/sandbox/component"
+	"github.com/tenloom/tenloom/sandbox/component/types"
 	"github.com/tenloom/tenloom/sandbox/spin"
+	"github.com/tenloom/tenloom/sandbox/wasi"
 )
 
 // componentClean is a call of a small component with a clean instance over the same call of the same code as a core module, in runs.
 func componentClean(b *testing.B) float64 {
 	r := newSandbox(b)
 	dir := filepath.Join("..", "..", "sandbox", "testdata", "components")
-	_, component := invoker(b, r, readFile(b, filepath.Join(dir, "count.wasm")), sandbox.Binding{})
+	_, whole := invoker(b, r, readFile(b, filepath.Join(dir, "count.wasm")), sandbox.Binding{})
 	_, core := invoker(b, r, readFile(b, filepath.Join(dir, "count-core.wasm")), sandbox.Binding{})
-	times := rounds(b, 31, 30*runLength, component, core)
+	times := rounds(b, 31, 30*runLength, whole, core)
 	b.Logf("clean call of a component %v, of its core module %v", middle(times[0]), middle(times[1]))
 	return ratio(times, func(t []time.Duration) float64 { return float64(t[0]) / float64(t[1]) })
 }
 
-// componentFresh is a call of a large component in an instance of its own, which is instantiated, called and closed, over the same call with a clean
-// instance, in runs. The new instance is made of the snapshot too, so that neither data nor start functions are in its price.
+// componentFresh is instantiating a large component on plain wazero and a call, over a call with a clean instance, in runs.
 func componentFresh(name string, turns int) func(b *testing.B) float64 {
 	return func(b *testing.B) float64 {
 		wasm := largeComponent(b, name)
 		host := &spin.Host{Variables: func(_ context.Context, name string) (string, error) { return "value of " + name, nil }}
-		r := newSandbox(b)
-		_, clean := invoker(b, r, wasm, sandbox.Binding{Host: host, Timeout: time.Minute})
-		fresh, _ := invoker(b, r, wasm, sandbox.Binding{Host: host, Timeout: time.Minute, Reuse: true, ReuseMessages: 1})
-		times := rounds(b, turns, runLength, clean, fresh)
-		b.Logf("clean call %v, in a new instance %v", middle(times[0]), middle(times[1]))
-		return ratio(times, func(t []time.Duration) float64 { return float64(t[1]) / float64(t[0]) })
+		_, clean := invoker(b, newSandbox(b), wasm, sandbox.Binding{Host: host, Timeout: time.Minute})
+		times := rounds(b, turns, runLength, clean, instantiated(b, wasm))
+		b.Logf("clean call %v, a new instance %v without its call", middle(times[0]), middle(times[1]))
+		return ratio(times, func(t []time.Duration) float64 { return float64(t[1]+t[0]) / float64(t[0]) })
 	}
+}
+
+// instantiated makes an instance of a component and closes it: its core modules as they are, linked in the order of the plan, with data and start
+// functions. The canonical functions are there, and nothing calls them.
+func instantiated(b *testing.B, wasm []byte) func() {
+	decoded, err := component.Decode(wasm, component.Accept{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	offers, err := offer.New(slices.Concat(spin.Interfaces(), wasi.Interfaces())...)
+	if err != nil {
+		b.Fatal(err)
+	}
+	plan, err := decoded.Plan(offers.Offers())
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := wazero.NewRuntimeWithConfig(background, wazero.NewRuntimeConfig().
+		WithCoreFeatures(api.CoreFeaturesV2|experimental.CoreFeaturesExtendedConst|experimental.CoreFeaturesTailCall))
+	b.Cleanup(func() { r.Close(background) })
+	canonical := r.NewHostModuleBuilder(component.HostModule)
+	for i, c := range plan.Canons {
+		canonical.NewFunctionBuilder().WithGoFunction(api.GoFunc(func(context.Context, []uint64) { panic("called") }), coreTypes(c.Signature.Params), coreTypes(c.Signature.Results)).
+			Export(component.CanonName(i))
+	}
+	config := wazero.NewModuleConfig().WithName("").WithStartFunctions()
+	compiled, err := canonical.Compile(background)
+	if err != nil {
+		b.Fatal(err)
+	}
+	functions, err := r.InstantiateModule(background, compiled, config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var cores []wazero.CompiledModule
+	for _, m := range plan.Modules {
+		core, err := r.CompileModule(background, m.Bytes())
+		if err != nil {
+			b.Fatal(err)
+		}
+		cores = append(cores, core)
+	}
+	return func() {
+		known := map[string]api.Module{component.HostModule: functions}
+		ctx := experimental.WithImportResolver(background, func(name string) api.Module { return known[name] })
+		var all []api.Module
+		for i, in := range plan.Instances {
+			m, err := r.InstantiateModule(ctx, cores[in.Module], config)
+			if err != nil {
+				b.Fatal(err)
+			}
+			known[component.InstanceName(i)] = m
+			all = append(all, m)
+		}
+		for _, m := range slices.Backward(all) {
+			m.Close(background)
+		}
+	}
+}
+
+func coreTypes(all []types.CoreType) []api.ValueType {
+	values := make([]api.ValueType, len(all))
+	for i, t := range all {
+		values[i] = map[types.CoreType]api.ValueType{
+			types.CoreI32: api.ValueTypeI32, types.CoreI64: api.ValueTypeI64, types.CoreF32: api.ValueTypeF32, types.CoreF64: api.ValueTypeF64,
+		}[t]
+	}
+	return values
 }
 
 // largeComponent is one of those that .ci/components builds.

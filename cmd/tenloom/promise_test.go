@@ -67,7 +67,7 @@ var promises = []promise{
 	{"hub.setup10k", "s", false, 1.0, hubSetup},
 	{"hub.bytes", "B", false, 2048, hubBytes},
 	{"component.clean", "x", false, 3, componentClean},
-	{"component.qjs", "x", true, 30, componentFresh("qjs-stub", 15)},
+	{"component.qjs", "x", true, 30, componentFresh("qjs", 15)},
 	{"component.js", "x", true, 10, componentFresh("js", 5)},
 	{"component.compile", "x", false, 1.2, componentCompile},
 	{"component.cache", "x", true, 10, componentCache},
