@@ -15,7 +15,7 @@ import (
 
 	"github.com/tenloom/tenloom/sandbox"
 	offer "github.com/tenloom/tenloom/sandbox/canon/host"
-	"github.com/tenloom/tenloom/sandbox/component"
+	plan "github.com/tenloom/tenloom/sandbox/component"
 	"github.com/tenloom/tenloom/sandbox/component/types"
 	"github.com/tenloom/tenloom/sandbox/spin"
 	"github.com/tenloom/tenloom/sandbox/wasi"
@@ -47,7 +47,7 @@ func componentFresh(name string, turns int) func(b *testing.B) float64 {
 // instantiated makes an instance of a component and closes it: its core modules as they are, linked in the order of the plan, with data and start
 // functions. The canonical functions are there, and nothing calls them.
 func instantiated(b *testing.B, wasm []byte) func() {
-	decoded, err := component.Decode(wasm, component.Accept{})
+	decoded, err := plan.Decode(wasm, plan.Accept{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -55,17 +55,17 @@ func instantiated(b *testing.B, wasm []byte) func() {
 	if err != nil {
 		b.Fatal(err)
 	}
-	plan, err := decoded.Plan(offers.Offers())
+	planned, err := decoded.Plan(offers.Offers())
 	if err != nil {
 		b.Fatal(err)
 	}
 	r := wazero.NewRuntimeWithConfig(background, wazero.NewRuntimeConfig().
 		WithCoreFeatures(api.CoreFeaturesV2|experimental.CoreFeaturesExtendedConst|experimental.CoreFeaturesTailCall))
 	b.Cleanup(func() { r.Close(background) })
-	canonical := r.NewHostModuleBuilder(component.HostModule)
-	for i, c := range plan.Canons {
+	canonical := r.NewHostModuleBuilder(plan.HostModule)
+	for i, c := range planned.Canons {
 		canonical.NewFunctionBuilder().WithGoFunction(api.GoFunc(func(context.Context, []uint64) { panic("called") }), coreTypes(c.Signature.Params), coreTypes(c.Signature.Results)).
-			Export(component.CanonName(i))
+			Export(plan.CanonName(i))
 	}
 	config := wazero.NewModuleConfig().WithName("").WithStartFunctions()
 	compiled, err := canonical.Compile(background)
@@ -77,7 +77,7 @@ func instantiated(b *testing.B, wasm []byte) func() {
 		b.Fatal(err)
 	}
 	var cores []wazero.CompiledModule
-	for _, m := range plan.Modules {
+	for _, m := range planned.Modules {
 		core, err := r.CompileModule(background, m.Bytes())
 		if err != nil {
 			b.Fatal(err)
@@ -85,15 +85,15 @@ func instantiated(b *testing.B, wasm []byte) func() {
 		cores = append(cores, core)
 	}
 	return func() {
-		known := map[string]api.Module{component.HostModule: functions}
+		known := map[string]api.Module{plan.HostModule: functions}
 		ctx := experimental.WithImportResolver(background, func(name string) api.Module { return known[name] })
 		var all []api.Module
-		for i, in := range plan.Instances {
+		for i, in := range planned.Instances {
 			m, err := r.InstantiateModule(ctx, cores[in.Module], config)
 			if err != nil {
 				b.Fatal(err)
 			}
-			known[component.InstanceName(i)] = m
+			known[plan.InstanceName(i)] = m
 			all = append(all, m)
 		}
 		for _, m := range slices.Backward(all) {
