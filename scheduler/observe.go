@@ -17,10 +17,10 @@ func (s *Scheduler) QueueLoads(tell func(tenants.ID, telemetry.QueueLoad)) {
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
 	for id, t := range s.tenants {
-		if t.count == 0 {
+		if t.count == 0 && t.spilled.count == 0 {
 			continue
 		}
-		load := telemetry.QueueLoad{Bytes: t.bytes}
+		load := telemetry.QueueLoad{Bytes: t.bytes, Spilled: t.spilled.count, SpilledBytes: t.spilled.bytes}
 		for _, app := range t.apps {
 			for _, q := range app.triggers {
 				if l := q.oldest(); l != nil {

@@ -130,6 +130,11 @@ func TestSpillBounds(t *testing.T) {
 				b.publish(c, "xx")
 				b.publish(c, payloads(50)...)
 			}
+			b.QueueLoads(func(_ tenants.ID, l telemetry.QueueLoad) {
+				if l.Spilled != 15 || l.SpilledBytes != 15*record {
+					b.t.Errorf("metrics say %+v", l)
+				}
+			})
 			if l := b.Load("a"); l.Spilled != 15 || l.SpilledBytes != 15*record {
 				b.t.Errorf("%+v", l)
 			}

@@ -42,6 +42,8 @@ func tenantFamilies() []tenantFamily {
 		stands("tenloom.queue.depth", "{delivery}", "Deliveries that wait.", func(r *reading) float64 { return float64(r.queued) }),
 		stands("tenloom.queue.size", "By", "Bytes that wait.", func(r *reading) float64 { return float64(r.load.Bytes) }),
 		stands("tenloom.queue.lag", "s", "How long the delivery that has waited longest has waited.", func(r *reading) float64 { return r.load.Oldest.Seconds() }),
+		stands("tenloom.queue.spilled", "{delivery}", "Deliveries beyond the queue in memory: on disk, or on their way there or back.", func(r *reading) float64 { return float64(r.load.Spilled) }),
+		stands("tenloom.queue.spilled.size", "By", "Bytes of these.", func(r *reading) float64 { return float64(r.load.SpilledBytes) }),
 		stands("tenloom.in_flight", "{delivery}", "Deliveries whose handlers run.", func(r *reading) float64 { return float64(r.inFlight) }),
 		{family("tenloom.instances", "{instance}", Counter, "What handlers ran in: reset to its beginning, warm with its state, or cold and new."), func(f *Family, t Label, r *reading) {
 			for i := NoInstance + 1; i < Instances; i++ {
@@ -62,6 +64,7 @@ func tenantFamilies() []tenantFamily {
 		}},
 		count("tenloom.outbound.errors", "{call}", "Calls of handlers to servers that failed.", func(r *reading) int64 { return r.callsFailed }),
 		count("tenloom.gaps", "{gap}", "Interruptions of subscriptions, in which messages may have been lost.", func(r *reading) int64 { return r.gaps }),
+		count("tenloom.log.cut", "{line}", "Lines of output that the tenant's log_bytes_per_second did not let into its log.", func(r *reading) int64 { return r.cutLines }),
 		one("tenloom.gap.duration", "s", Counter, "Time of these interruptions.", func(r *reading) float64 { return r.gapTime.Seconds() }),
 	}
 }

@@ -33,8 +33,10 @@ type Meter struct {
 
 // QueueLoad is what waits for a tenant's handlers.
 type QueueLoad struct {
-	Bytes  int64
-	Oldest time.Duration // how long the oldest has waited
+	Bytes        int64
+	Oldest       time.Duration // how long the oldest has waited, of those in memory
+	Spilled      int           // deliveries on disk, or on their way there or back
+	SpilledBytes int64
 }
 
 // NewMeter makes a Meter with so many tenants that have series of their own; a negative number means none.
@@ -66,6 +68,7 @@ type reading struct {
 	reasons                    [tenants.Reasons]int64
 	gaps                       int64
 	gapTime                    time.Duration
+	cutLines                   int64
 	ran, waited                Distribution
 	instances                  [Instances]int64
 	redelivered, payload       int64
@@ -78,7 +81,7 @@ type reading struct {
 
 // read reads an account. What has ended is read before what has begun, and that before what was received, so that no difference is negative.
 func (a *Account) read() *reading {
-	r := &reading{gaps: a.gaps.Load(), gapTime: time.Duration(a.gapNanos.Load())}
+	r := &reading{gaps: a.gaps.Load(), gapTime: time.Duration(a.gapNanos.Load()), cutLines: a.cutLines.Load()}
 	var ended int64
 	for o := range a.outcomes {
 		r.outcomes[o] = a.outcomes[o].Load()
@@ -126,6 +129,7 @@ func (r *reading) plus(o *reading) {
 	}
 	r.gaps += o.gaps
 	r.gapTime += o.gapTime
+	r.cutLines += o.cutLines
 	for i := range r.instances {
 		r.instances[i] += o.instances[i]
 	}
@@ -139,6 +143,8 @@ func (r *reading) plus(o *reading) {
 	r.waited.plus(&o.waited)
 	r.used.Plus(o.used)
 	r.load.Bytes += o.load.Bytes
+	r.load.Spilled += o.load.Spilled
+	r.load.SpilledBytes += o.load.SpilledBytes
 	r.load.Oldest = max(r.load.Oldest, o.load.Oldest)
 }
 

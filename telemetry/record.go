@@ -130,6 +130,7 @@ type Account struct {
 	reasons  [tenants.Reasons]atomic.Int64
 	gaps     atomic.Int64
 	gapNanos atomic.Int64
+	cutLines atomic.Int64
 	work     atomic.Pointer[work] // made with the first delivery that ends
 }
 
@@ -144,6 +145,9 @@ func (a *Account) Gap(d time.Duration) {
 	a.gaps.Add(1)
 	a.gapNanos.Add(int64(d))
 }
+
+// CutLine counts a line of output that the tenant's rate did not let into its log.
+func (a *Account) CutLine() { a.cutLines.Add(1) }
 
 // Record ends a Delivery: it is called exactly once for each, here or in a Tally. It counts, keeps it in the history, and has it traced.
 func (a *Account) Record(rec *Record) {

@@ -161,6 +161,7 @@ func (h *hosted) line(l telemetry.Line) {
 		h.exports.Line(l)
 		return
 	}
+	h.recorder.Account(l.Tenant).CutLine()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.cut) == 0 {

@@ -16,7 +16,7 @@ import (
 // tenants keep theirs.
 func TestLogRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &hosted{log: slog.New(slog.DiscardHandler), observed: &observed{}, tail: telemetry.NewTail(0, 0), guard: &outbound.Dialer{}, rooms: map[tenants.ID]*tenantRoom{}}
+		h := &hosted{log: slog.New(slog.DiscardHandler), observed: &observed{recorder: telemetry.New(1)}, tail: telemetry.NewTail(0, 0), guard: &outbound.Dialer{}, rooms: map[tenants.ID]*tenantRoom{}}
 		policy := tenants.DefaultPolicy()
 		policy.Grants.LogBytesPerSecond = 100
 		h.room("acme").govern(policy, h.log)
@@ -39,6 +39,17 @@ func TestLogRate(t *testing.T) {
 		print("acme", "quiet", "hush")
 		if got := texts("acme", "loud"); got != line+"\n"+line {
 			t.Errorf("kept at once: %q", got)
+		}
+		meter := telemetry.NewMeter(h.recorder, 0)
+		h.recorder.Account("acme").Receive(1) // so that it has series
+		counted := 0.0
+		for _, f := range meter.Read() {
+			if f.Name == "tenloom.log.cut" {
+				counted = f.Series[0].Value
+			}
+		}
+		if counted != 9 {
+			t.Errorf("the metric says that %v lines were cut", counted)
 		}
 		time.Sleep(tellCutEvery)
 		synctest.Wait()
