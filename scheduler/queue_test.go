@@ -52,7 +52,7 @@ func queueOf(t Trigger, owner *tenantQueue) *triggerQueue {
 // end records what a run has begun.
 func end(r *run) {
 	for range r.begun {
-		r.trigger.tenant.account.Record(&telemetry.Record{})
+		r.trigger.tenant.account.Record(&telemetry.Record{Trigger: &tenants.Trigger{}})
 	}
 }
 
@@ -145,7 +145,7 @@ func (m *model) admit(t *testing.T, q *queue, tq *triggerQueue, msg *Message, no
 	fits := m.count(tq.tenant) < policy.count && len(names) < share && m.bytes[tq.tenant]+msg.cost() <= policy.bytes
 	refused := q.admit([]arrival{{trigger: tq, message: msg}}, now)
 	for range refused {
-		tq.tenant.account.Record(&telemetry.Record{})
+		tq.tenant.account.Record(&telemetry.Record{Trigger: &tenants.Trigger{}})
 	}
 	switch {
 	case fits:
