@@ -36,6 +36,11 @@ func (*hasty) Invoke(ctx context.Context, _ *Delivery) (r Result) {
 // readers can have on their way.
 func (s *Scheduler) balanced(t *testing.T, readers int) {
 	t.Helper()
+	s.QueueLoads(func(id tenants.ID, l telemetry.QueueLoad) {
+		if l.Unaccounted != 0 {
+			t.Errorf("%s: its account is off by %d from what waits", id, l.Unaccounted)
+		}
+	})
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
 	waiting := 0
@@ -143,6 +148,11 @@ func TestImbalanceIsOurFault(t *testing.T) {
 	s.SetPolicy("fine", tenants.DefaultPolicy())
 	s.SetPolicy("lost", tenants.DefaultPolicy())
 	s.config.Recorder.Account("lost").Receive(1)
+	var told []string
+	s.QueueLoads(func(id tenants.ID, l telemetry.QueueLoad) { told = append(told, fmt.Sprint(id, " ", l.Unaccounted)) })
+	if fmt.Sprint(told) != "[lost 1]" {
+		t.Errorf("told while it runs: %q", told)
+	}
 	if _, err := s.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}

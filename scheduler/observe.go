@@ -17,10 +17,11 @@ func (s *Scheduler) QueueLoads(tell func(tenants.ID, telemetry.QueueLoad)) {
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
 	for id, t := range s.tenants {
-		if t.count == 0 && t.spilled.count == 0 {
+		off := abs(t.account.Queued() - int64(t.count+t.spilled.count)) // both sides change under the lock alone
+		if t.count == 0 && t.spilled.count == 0 && off == 0 {
 			continue
 		}
-		load := telemetry.QueueLoad{Bytes: t.bytes, Spilled: t.spilled.count, SpilledBytes: t.spilled.bytes}
+		load := telemetry.QueueLoad{Unaccounted: off, Bytes: t.bytes, Spilled: t.spilled.count, SpilledBytes: t.spilled.bytes}
 		for _, app := range t.apps {
 			for _, q := range app.triggers {
 				if l := q.oldest(); l != nil {
@@ -74,3 +75,5 @@ func (s *Scheduler) openBreakers() (n int) {
 	}
 	return n
 }
+
+func abs(n int64) int64 { return max(n, -n) }

@@ -44,6 +44,8 @@ func tenantFamilies() []tenantFamily {
 		stands("tenloom.queue.lag", "s", "How long the delivery that has waited longest has waited.", func(r *reading) float64 { return r.load.Oldest.Seconds() }),
 		stands("tenloom.queue.spilled", "{delivery}", "Deliveries beyond the queue in memory: on disk, or on their way there or back.", func(r *reading) float64 { return float64(r.load.Spilled) }),
 		stands("tenloom.queue.spilled.size", "By", "Bytes of these.", func(r *reading) float64 { return float64(r.load.SpilledBytes) }),
+		stands("tenloom.queue.unaccounted", "{delivery}", "Deliveries by which an account is off from what waits: anything but 0 is a fault of tenloom.",
+			func(r *reading) float64 { return float64(r.load.Unaccounted) }),
 		stands("tenloom.in_flight", "{delivery}", "Deliveries whose handlers run.", func(r *reading) float64 { return float64(r.inFlight) }),
 		{family("tenloom.instances", "{instance}", Counter, "What handlers ran in: reset to its beginning, warm with its state, or cold and new."), func(f *Family, t Label, r *reading) {
 			for i := NoInstance + 1; i < Instances; i++ {

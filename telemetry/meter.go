@@ -37,6 +37,8 @@ type QueueLoad struct {
 	Oldest       time.Duration // how long the oldest has waited, of those in memory
 	Spilled      int           // deliveries on disk, or on their way there or back
 	SpilledBytes int64
+	// Unaccounted is by how many deliveries the tenant's account is off from what waits, either way. Anything but 0 is a fault of ours.
+	Unaccounted int64
 }
 
 // NewMeter makes a Meter with so many tenants that have series of their own; a negative number means none.
@@ -145,6 +147,7 @@ func (r *reading) plus(o *reading) {
 	r.load.Bytes += o.load.Bytes
 	r.load.Spilled += o.load.Spilled
 	r.load.SpilledBytes += o.load.SpilledBytes
+	r.load.Unaccounted += o.load.Unaccounted
 	r.load.Oldest = max(r.load.Oldest, o.load.Oldest)
 }
 

@@ -224,6 +224,12 @@ func (a *Account) Counts() Counts {
 	return c
 }
 
+// Queued is how many deliveries the account says wait: Counts.Queued alone.
+func (a *Account) Queued() int64 {
+	begun := a.begun.Load()
+	return a.received.Load() - begun
+}
+
 // Invocation is a Record kept: it owns all its bytes.
 type Invocation struct {
 	ID        string              `json:"id"`
